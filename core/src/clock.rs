@@ -1,0 +1,52 @@
+//! A region's clock: nanoseconds since the region was made, the same for all
+//! processes, never going back; or a manual clock that only [`Clock::advance`]
+//! moves, for tests of users and our own.
+
+use crate::region::layout::{AT_EPOCH, AT_MANUAL_NOW};
+use crate::region::sys::boot_clock;
+use crate::words::{Span, Words};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// A region's clock.
+#[derive(Clone)]
+pub struct Clock {
+    epoch: u64,
+    manual: Option<Span>,
+}
+
+/// Times are kept below this (146 years), so that sums of two cannot overflow
+/// and a hostile word cannot put the clock beyond all deadlines.
+const LAST: u64 = u64::MAX >> 2;
+
+impl Clock {
+    /// The clock of the region with this header.
+    pub fn new(header: &Span, manual: bool) -> Clock {
+        Clock {
+            epoch: header.load(AT_EPOCH, Relaxed),
+            manual: manual.then(|| header.clone()),
+        }
+    }
+
+    /// Nanoseconds since the region's epoch.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        match &self.manual {
+            None => boot_clock().saturating_sub(self.epoch),
+            Some(header) => header.load(AT_MANUAL_NOW, Acquire).min(LAST),
+        }
+    }
+
+    /// Moves a manual clock forward; `None` for a real one.
+    pub fn advance(&self, by: u64) -> Option<()> {
+        let header = self.manual.as_ref()?;
+        let mut now = header.load(AT_MANUAL_NOW, Acquire);
+        while let Err(found) = header.cas(
+            AT_MANUAL_NOW,
+            now,
+            now.min(LAST).saturating_add(by).min(LAST),
+        ) {
+            now = found;
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,361 @@
+//! The slot table: the buckets of many keys in fixed memory, sixteen bytes each.
+//!
+//! A slot is a pair of words:
+//!
+//! ```text
+//!        63                             21 20         2 1     0
+//! label ┌─────────────────────────────────┬────────────┬───────┐
+//!       │ fingerprint of the key       43 │ version 19 │ state │  DEAD, PENDING, LIVE
+//!       └─────────────────────────────────┴────────────┴───────┘
+//!        63                                             1     0
+//! time  ┌───────────────────────────────────────────────┬─────┐
+//!       │ theoretical arrival time                   63 │phase│
+//!       └───────────────────────────────────────────────┴─────┘
+//! ```
+//!
+//! A slot is *labelled* iff the low bit of its version equals the phase of its
+//! time; otherwise it is free. A key may live in any slot of its *group*: two
+//! sets of eight.
+//!
+//! The two words cannot be exchanged together, so claiming a slot is a
+//! protocol. Two claimers of one key must never hold two live slots (twice the
+//! budget), and a claimer that slept must not evict a bucket that was charged
+//! meanwhile. So: a claim first wins the *time* word, which frees the slot;
+//! then labels it PENDING; then looks at the whole group, and of several
+//! claims for one key all but the lowest kill themselves or are killed
+//! (Dekker's pattern, with a sequentially consistent fence between the store
+//! and the look); only then is it made LIVE, and an ordinary hit charges it.
+//! An exchange of the time word on a hit proves that the slot had not been
+//! freed since its label was read, because time is read first. Anybody can
+//! finish what a dead or stopped claimer began.
+//!
+//! The tests search the interleavings of this very code, with pauses and
+//! deaths, exhaustively (`core/tests/table_search.rs`).
+//!
+//! `Strict` keeps the evicted arrival time, so a key's bucket never regains
+//! tokens by being evicted; `Lenient` starts a newcomer with a full bucket
+//! even when it had to evict a live one, which is counted first.
+
+use super::rule::{Rule, END_OF_TIME};
+use crate::hash::Hash;
+use crate::words::Words;
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
+
+/// Words of a slot.
+pub const SLOT_WORDS: usize = 2;
+/// Slots of a set.
+pub const SET: usize = 8;
+/// Slots of a group.
+pub const GROUP: usize = 2 * SET;
+
+/// How often a call starts over before it gives up and refuses.
+const ROUNDS: usize = 64;
+
+const STATE: u64 = 0b11;
+const DEAD: u64 = 0;
+const PENDING: u64 = 1;
+const LIVE: u64 = 2;
+const VERSION_ONE: u64 = 1 << 2;
+const VERSION: u64 = ((1 << 19) - 1) << 2;
+const FINGERPRINT: u64 = !(VERSION | STATE);
+
+const PHASE: u64 = 1;
+const ARRIVAL_SHIFT: u32 = 1;
+
+const _: () = assert!(FINGERPRINT.count_ones() == 43);
+const LAST_ARRIVAL: u64 = u64::MAX >> ARRIVAL_SHIFT;
+const _: () = assert!(END_OF_TIME + super::rule::LONGEST_REFILL < LAST_ARRIVAL);
+
+/// What happens when a newcomer finds only live buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// The newcomer inherits the emptiest debt, or is refused.
+    Strict,
+    /// The newcomer starts with a full bucket.
+    Lenient,
+}
+
+/// Where a table lies and how large it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Its first word.
+    pub at: usize,
+    /// How many slots: a power of two, at least [`GROUP`].
+    pub slots: usize,
+    /// The slots of a group; fewer than [`GROUP`] only in searches of small worlds.
+    pub group: usize,
+    /// What happens when it is full.
+    pub on_full: OnFull,
+}
+
+/// The slots where a key may live, and its mark there.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    first: usize,
+    second: usize,
+    fingerprint: u64,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Admitted; the bucket's arrival time is now this.
+    Admitted(u64),
+    /// Refused; the bucket's arrival time is this, and nothing was written.
+    Refused(u64),
+    /// Others kept the group changing, round after round: refused.
+    Contended,
+}
+
+/// What a call leaves for the statistics.
+pub trait Witness {
+    /// A live bucket of another key is about to be evicted.
+    fn evicting_live(&self);
+    /// The call starts over, with nothing but its arguments in hand.
+    fn starting_over(&self) {}
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    at: usize,
+    time: u64,
+    label: u64,
+}
+
+impl Slot {
+    fn arrival(&self) -> u64 {
+        self.time >> ARRIVAL_SHIFT
+    }
+
+    /// Whether the label belongs to the time.
+    fn is_labelled(&self) -> bool {
+        (self.label / VERSION_ONE) & 1 == self.time & PHASE
+    }
+
+    fn is(&self, group: &Group, state: u64) -> bool {
+        self.label & !VERSION == group.fingerprint | state && self.is_labelled()
+    }
+}
+
+fn with_arrival(time: u64, arrival: u64) -> u64 {
+    debug_assert!(arrival <= LAST_ARRIVAL);
+    arrival << ARRIVAL_SHIFT | time & PHASE
+}
+
+fn in_state(label: u64, state: u64) -> u64 {
+    label & !STATE | state
+}
+
+impl Table {
+    /// The group of a key.
+    #[inline]
+    pub fn group(&self, hash: Hash) -> Group {
+        let sets = self.slots / SET;
+        let first = hash.place as usize & (sets - 1);
+        // Any other set: the upper half of the place chooses which.
+        let step = (hash.place >> 32) as usize % (sets - 1).max(1) + 1;
+        let second = (first + step) & (sets - 1);
+        Group {
+            first: self.at + first * SET * SLOT_WORDS,
+            second: self.at + second * SET * SLOT_WORDS,
+            fingerprint: hash.tag & FINGERPRINT,
+        }
+    }
+
+    /// A group of the table's first slots, for searches of small worlds.
+    pub fn small_group(&self, key: u64) -> Group {
+        Group {
+            first: self.at,
+            second: self.at + SET * SLOT_WORDS,
+            fingerprint: (key << 21) & FINGERPRINT,
+        }
+    }
+
+    /// The word where the `i`-th slot of a group begins.
+    #[inline(always)]
+    fn slot_at(&self, group: &Group, i: usize) -> usize {
+        if i < SET {
+            group.first + i * SLOT_WORDS
+        } else {
+            group.second + (i - SET) * SLOT_WORDS
+        }
+    }
+
+    /// Reads a slot, time first: a later exchange of the time proves that the
+    /// label was still its own.
+    #[inline(always)]
+    fn read<W: Words>(&self, words: &W, group: &Group, i: usize) -> Slot {
+        let at = self.slot_at(group, i);
+        let time = words.load(at, Acquire);
+        let label = words.load(at + 1, Acquire);
+        Slot { at, time, label }
+    }
+
+    /// Asks for `ticks` from the key's bucket at `now`.
+    pub fn charge<W: Words>(
+        &self,
+        words: &W,
+        group: &Group,
+        rule: &Rule,
+        ticks: u64,
+        now: u64,
+        witness: &impl Witness,
+    ) -> Answer {
+        for _ in 0..ROUNDS {
+            witness.starting_over();
+            match self.find(words, group) {
+                Found::Live(slot) => {
+                    let Some(after) = rule.charge(slot.arrival(), now, ticks) else {
+                        return Answer::Refused(slot.arrival());
+                    };
+                    if words
+                        .cas(slot.at, slot.time, with_arrival(slot.time, after))
+                        .is_ok()
+                    {
+                        return Answer::Admitted(after);
+                    }
+                }
+                Found::Nowhere { victim } => {
+                    if let Some(refusal) =
+                        self.claim(words, group, victim, rule, ticks, now, witness)
+                    {
+                        return refusal;
+                    }
+                }
+            }
+        }
+        Answer::Contended
+    }
+
+    /// The arrival time of the key's bucket; 0 (full) if it has no slot.
+    pub fn arrival<W: Words>(&self, words: &W, group: &Group) -> u64 {
+        match self.find(words, group) {
+            Found::Live(slot) => slot.arrival(),
+            Found::Nowhere { .. } => 0,
+        }
+    }
+
+    /// Fills the key's bucket; true if it was not full at `now`.
+    pub fn reset<W: Words>(&self, words: &W, group: &Group, now: u64) -> bool {
+        for _ in 0..ROUNDS {
+            match self.find(words, group) {
+                Found::Live(slot) if slot.arrival() > now => {
+                    let full = with_arrival(slot.time, now);
+                    if words.cas(slot.at, slot.time, full).is_ok() {
+                        return true;
+                    }
+                }
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    #[inline]
+    fn find<W: Words>(&self, words: &W, group: &Group) -> Found {
+        let mut victim: Option<(usize, Slot)> = None;
+        for i in 0..self.group {
+            let slot = self.read(words, group, i);
+            if slot.is(group, LIVE) {
+                return Found::Live(slot);
+            }
+            if victim.is_none_or(|(_, least)| slot.arrival() < least.arrival()) {
+                victim = Some((i, slot));
+            }
+        }
+        Found::Nowhere {
+            victim: victim.expect("a group has slots"),
+        }
+    }
+
+    /// Claims a slot for the key. `None`: look again (the slot may be ours).
+    #[allow(clippy::too_many_arguments)]
+    fn claim<W: Words>(
+        &self,
+        words: &W,
+        group: &Group,
+        (mine, victim): (usize, Slot),
+        rule: &Rule,
+        ticks: u64,
+        now: u64,
+        witness: &impl Witness,
+    ) -> Option<Answer> {
+        let was_free = victim.arrival() <= now;
+        let arrival = if was_free || self.on_full == OnFull::Strict {
+            // A newcomer that would be refused claims nothing.
+            if rule.charge(victim.arrival(), now, ticks).is_none() {
+                return Some(Answer::Refused(victim.arrival()));
+            }
+            // One tick on, so that no earlier reading of this word survives.
+            (victim.arrival() + 1).min(LAST_ARRIVAL)
+        } else {
+            if victim.label & STATE == LIVE && victim.is_labelled() {
+                witness.evicting_live();
+            }
+            now
+        };
+        let phase = if victim.is_labelled() { PHASE } else { 0 };
+        let freed = with_arrival(victim.time, arrival) ^ phase;
+        if words.cas(victim.at, victim.time, freed).is_err() {
+            return None;
+        }
+        // The slot is free, and free for anybody: label it.
+        let mut label = victim.label;
+        let pending = loop {
+            let version = label.wrapping_add(VERSION_ONE) & VERSION;
+            let pending = group.fingerprint | version | PENDING;
+            match words.cas(victim.at + 1, label, pending) {
+                Ok(_) => break pending,
+                // Somebody settled the label's former life: same life, new state.
+                Err(found) if found & !STATE == label & !STATE => label = found,
+                Err(_) => return None,
+            }
+        };
+        // The label must be out before the others' are read; both claimers
+        // cannot miss each other.
+        words.fence(SeqCst);
+        self.settle(words, group, mine, pending);
+        None
+    }
+
+    /// Decides between several claims for the group's key, beginning with the
+    /// slot `mine`, labelled `pending`: at most one becomes LIVE.
+    fn settle<W: Words>(&self, words: &W, group: &Group, mut mine: usize, mut pending: u64) {
+        // Each turn moves to a lower slot.
+        'settling: for _ in 0..self.group {
+            let at = self.slot_at(group, mine) + 1;
+            for other in (0..self.group).filter(|&other| other != mine) {
+                loop {
+                    let slot = self.read(words, group, other);
+                    if slot.is(group, LIVE) {
+                        let _ = words.cas(at, pending, in_state(pending, DEAD));
+                        return;
+                    }
+                    if !slot.is(group, PENDING) {
+                        break;
+                    }
+                    if other < mine {
+                        // The lower one wins: step back and help it.
+                        let _ = words.cas(at, pending, in_state(pending, DEAD));
+                        mine = other;
+                        pending = slot.label;
+                        continue 'settling;
+                    }
+                    if words
+                        .cas(slot.at + 1, slot.label, in_state(slot.label, DEAD))
+                        .is_ok()
+                    {
+                        break;
+                    }
+                }
+            }
+            let _ = words.cas(at, pending, in_state(pending, LIVE));
+            return;
+        }
+    }
+}
+
+enum Found {
+    Live(Slot),
+    Nowhere { victim: (usize, Slot) },
+}

@@ -1,0 +1,255 @@
+//! Who is alive: each process that opens a shared region holds a seat.
+//!
+//! A seat is a word with an epoch in the header and a kernel-held lock on a
+//! byte far beyond the file's end. The kernel drops the lock however the
+//! process dies, and answers the same in every PID namespace, for zombies and
+//! for reused PIDs, where `kill(pid, 0)` is wrong.
+//!
+//! The lock belongs to an open description of its own, of which one page is
+//! mapped and not inherited by children; then the descriptor is closed. So the
+//! lock lives exactly as long as this address space: closing all descriptors
+//! (as daemons do) does not drop it, and a forked child does not keep its dead
+//! parent alive. The child takes a seat of its own on first use.
+//!
+//! A private region has one participant: this process, by its fork generation.
+
+use super::layout::{AT_SEATS, SEATS};
+use super::lock::{Owner, Participant};
+use super::sys::{self, Mapping};
+use crate::words::{Span, Words};
+use crate::{Error, Result};
+use parking_lot::Mutex;
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// The byte that seat 0 locks; the others follow.
+const FIRST_BYTE: i64 = 1 << 40;
+
+/// The file behind a shared region.
+pub struct SharedFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// An open description of it, for probing seats.
+    pub file: File,
+    /// Device and inode: a recycled descriptor number must not be believed.
+    pub identity: (u64, u64),
+}
+
+impl SharedFile {
+    /// The file at `path`, opened as `file`.
+    pub fn new(path: &Path, file: File) -> Result<SharedFile> {
+        let meta = file.metadata().map_err(|e| Error::io(path, "stat", &e))?;
+        Ok(SharedFile {
+            path: path.to_owned(),
+            file,
+            identity: (meta.dev(), meta.ino()),
+        })
+    }
+
+    /// Whether the descriptor still is this file.
+    pub fn is_ours(&self) -> bool {
+        self.file
+            .metadata()
+            .is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity)
+    }
+
+    /// Whether the path still leads to this file.
+    pub fn is_at_its_path(&self) -> bool {
+        std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity)
+    }
+
+    /// Whether a live process sits in this seat. In doubt, yes.
+    pub fn seat_is_live(&self, seat: usize) -> bool {
+        if !self.is_ours() {
+            return true;
+        }
+        let live = sys::byte_is_locked(&self.file, FIRST_BYTE + seat as i64).unwrap_or(true);
+        live || !self.is_ours()
+    }
+
+    /// Another open description of the same file.
+    fn reopen(&self) -> Result<File> {
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        let open = |path: &Path| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(libc::O_CLOEXEC)
+                .open(path)
+                .ok()
+                .filter(|file| {
+                    file.metadata()
+                        .is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity)
+                })
+        };
+        open(&by_descriptor)
+            .or_else(|| open(&self.path))
+            .ok_or_else(|| Error::NotFound {
+                what: format!("{} (it was removed while in use)", self.path.display()),
+            })
+    }
+}
+
+/// A seat taken; given up on drop.
+struct Seat {
+    number: usize,
+    epoch: u64,
+    generation: u64,
+    /// Keeps the kernel's lock for as long as this address space has it.
+    _lock: Mapping,
+}
+
+/// This process's place in a region.
+pub struct Seats {
+    header: Span,
+    file: Option<SharedFile>,
+    /// The fork generation that `owner` belongs to.
+    generation: AtomicU64,
+    /// This process as lock words name it.
+    owner: AtomicU64,
+    taken: Mutex<Option<Seat>>,
+}
+
+impl Seats {
+    /// Takes a seat in a shared region, or the only place in a private one.
+    pub fn take(header: Span, file: Option<SharedFile>) -> Result<Seats> {
+        let seats = Seats {
+            header,
+            file,
+            generation: AtomicU64::new(0),
+            owner: AtomicU64::new(0),
+            taken: Mutex::new(None),
+        };
+        seats.sit()?;
+        Ok(seats)
+    }
+
+    /// The file of a shared region.
+    pub fn file(&self) -> Option<&SharedFile> {
+        self.file.as_ref()
+    }
+
+    /// How many live processes have the region open.
+    pub fn live(&self) -> usize {
+        match &self.file {
+            None => 1,
+            Some(file) => (0..SEATS)
+                .filter(|&seat| self.header.load(AT_SEATS + seat, Relaxed) != 0)
+                .filter(|&seat| file.seat_is_live(seat))
+                .count(),
+        }
+    }
+
+    /// Gives the seat up: for the last moment of a region in this process.
+    pub fn leave(&self) {
+        if let Some(seat) = self.taken.lock().take() {
+            if seat.generation != sys::fork_generation() {
+                // A child that never used the region: the mapping is not here.
+                std::mem::forget(seat);
+            }
+        }
+    }
+
+    /// Whether the kernel proves that nobody sits in this seat.
+    pub fn seat_is_empty(&self, seat: usize) -> bool {
+        match &self.file {
+            None => seat != 0,
+            Some(file) => seat >= SEATS || !file.seat_is_live(seat),
+        }
+    }
+
+    /// The seat that this process has, and its epoch.
+    pub fn mine(&self) -> Option<Owner> {
+        let generation = sys::fork_generation();
+        // Acquire: pairs with the Release in `sit`, so the owner is the one of
+        // that generation.
+        if self.generation.load(Acquire) != generation {
+            self.sit().ok()?;
+        }
+        Owner::of_word(self.owner.load(Relaxed))
+    }
+
+    /// Takes a seat for this process if it has none yet.
+    fn sit(&self) -> Result<()> {
+        let generation = sys::fork_generation();
+        let mut taken = self.taken.lock();
+        if self.generation.load(Acquire) == generation {
+            return Ok(());
+        }
+        let owner = match &self.file {
+            None => Owner::new(0, generation),
+            Some(file) => {
+                let seat = find_seat(&self.header, file, generation)?;
+                let owner = Owner::new(seat.number, seat.epoch);
+                // In a child, the parent's mapping is not in this address
+                // space: forgetting it must not unmap whatever is there now.
+                if let Some(parents) = taken.replace(seat) {
+                    std::mem::forget(parents);
+                }
+                owner
+            }
+        };
+        self.owner.store(owner.word(), Relaxed);
+        self.generation.store(generation, Release);
+        Ok(())
+    }
+}
+
+fn find_seat(header: &Span, file: &SharedFile, generation: u64) -> Result<Seat> {
+    let description = file.reopen()?;
+    for number in 0..SEATS {
+        let io = |e| Error::io(&file.path, "lock", &e);
+        if !sys::try_lock_byte(&description, FIRST_BYTE + number as i64).map_err(io)? {
+            continue;
+        }
+        let lock =
+            Mapping::new(&description, 4096, true).map_err(|e| Error::io(&file.path, "map", &e))?;
+        // The predecessor is dead: from now on its epoch names nobody.
+        let epoch = header.add(AT_SEATS + number, 1).wrapping_add(1) % Owner::EPOCHS;
+        return Ok(Seat {
+            number,
+            epoch,
+            generation,
+            _lock: lock,
+        });
+    }
+    Err(Error::NoSeat {
+        seats: SEATS as u64,
+    })
+}
+
+impl Participant for Seats {
+    #[inline]
+    fn owner(&self) -> Option<Owner> {
+        self.mine()
+    }
+
+    fn is_dead(&self, owner: Owner) -> bool {
+        match &self.file {
+            None => Some(owner.epoch()) != self.mine().map(Owner::epoch),
+            Some(file) => match owner.seat() {
+                Some(seat) if seat < SEATS => {
+                    // An earlier occupant of a seat is dead whoever sits there now.
+                    let epoch = self.header.load(AT_SEATS + seat, Acquire) % Owner::EPOCHS;
+                    epoch != owner.epoch() || !file.seat_is_live(seat)
+                }
+                _ => true,
+            },
+        }
+    }
+
+    fn give_way(&self) {
+        sys::give_way();
+    }
+}
+
+impl Drop for Seats {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

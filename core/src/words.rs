@@ -1,0 +1,210 @@
+//! The one door to a region's memory: an array of 64-bit atomic words.
+//!
+//! All state is reached by word index; payload bytes are copied by relaxed word
+//! loads and stores. There is never a reference or a slice into a region, so
+//! any bytes are a legal (if senseless) state and no access is undefined
+//! behaviour whatever another process writes. One width means no mixed-size
+//! races; indices instead of pointers mean that every process may map a region
+//! where it likes.
+//!
+//! Algorithms are generic over [`Words`], so the very code that serves requests
+//! also runs on loom's atomics, under Miri, on words that die after the k-th
+//! store and in the exhaustive searches of the test suite.
+
+use crate::region::Memory;
+use std::sync::atomic::{fence, AtomicU64, Ordering};
+use std::sync::Arc;
+
+/// An array of atomic 64-bit words.
+///
+/// Bytes are little-endian within words. An index outside is a bug of the
+/// caller; implementations answer with the last word instead of a panic.
+pub trait Words {
+    /// Loads the word at `index`.
+    fn load(&self, index: usize, order: Ordering) -> u64;
+    /// Stores to the word at `index`.
+    fn store(&self, index: usize, value: u64, order: Ordering);
+    /// Exchanges the word at `index` if it equals `old`; tells what it found.
+    /// A success is AcqRel, a failure Acquire.
+    fn cas(&self, index: usize, old: u64, new: u64) -> Result<u64, u64>;
+    /// Adds to the word at `index`, relaxed and wrapping; returns what it was.
+    fn add(&self, index: usize, value: u64) -> u64;
+    /// A fence.
+    fn fence(&self, order: Ordering);
+    /// Tells the processor that we wait for another participant.
+    fn spin(&self);
+
+    /// Copies the bytes from word `at` on into `into`.
+    fn copy_out(&self, at: usize, into: &mut [u8]) {
+        let mut chunks = into.chunks_exact_mut(8);
+        let mut index = at;
+        for chunk in &mut chunks {
+            chunk.copy_from_slice(&self.load(index, Ordering::Relaxed).to_le_bytes());
+            index += 1;
+        }
+        let tail = chunks.into_remainder();
+        if !tail.is_empty() {
+            let word = self.load(index, Ordering::Relaxed).to_le_bytes();
+            tail.copy_from_slice(&word[..tail.len()]);
+        }
+    }
+
+    /// Copies `from` to the words from `at` on; the last word is padded with zeros.
+    fn copy_in(&self, at: usize, from: &[u8]) {
+        for (index, word) in words_of(from).enumerate() {
+            self.store(at + index, word, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the words from `at` on hold `bytes`, padded with zeros.
+    fn holds(&self, at: usize, bytes: &[u8]) -> bool {
+        words_of(bytes)
+            .enumerate()
+            .all(|(index, word)| self.load(at + index, Ordering::Relaxed) == word)
+    }
+}
+
+/// The words that hold `bytes`, the last one padded with zeros.
+pub fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    bytes.chunks(8).map(|chunk| match chunk.try_into() {
+        Ok(whole) => u64::from_le_bytes(whole),
+        Err(_) => {
+            let mut padded = [0u8; 8];
+            padded[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(padded)
+        }
+    })
+}
+
+/// A part of a region's memory: the words of one object, or the header.
+///
+/// Keeps the memory alive. Indices are relative to the part and never reach
+/// outside it, so a hostile index in one object cannot touch another.
+#[derive(Clone)]
+pub struct Span {
+    first: *const AtomicU64,
+    words: usize,
+    offset: usize,
+    _memory: Arc<Memory>,
+}
+
+// SAFETY: a span is a pointer to atomics that `memory` keeps alive and never
+// moves; atomics may be used from any thread.
+unsafe impl Send for Span {}
+// SAFETY: as above; there is no other interior state.
+unsafe impl Sync for Span {}
+
+impl Span {
+    /// The part of `memory` from word `offset` on, `words` long, or `None` if
+    /// that is empty or reaches outside.
+    pub(crate) fn new(memory: Arc<Memory>, offset: usize, words: usize) -> Option<Span> {
+        let whole = memory.words();
+        if words == 0 || offset.checked_add(words)? > whole.len() {
+            return None;
+        }
+        let first = whole[offset..].as_ptr();
+        Some(Span {
+            first,
+            words,
+            offset,
+            _memory: memory,
+        })
+    }
+
+    /// How many words it has: at least one.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.words
+    }
+
+    /// Where in the region it begins.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    #[inline(always)]
+    fn word(&self, index: usize) -> &AtomicU64 {
+        debug_assert!(index < self.words, "word {index} of {}", self.words);
+        let index = if index < self.words {
+            index
+        } else {
+            self.words - 1
+        };
+        // SAFETY: `new` checked that `words` words from `first` on lie in
+        // `memory`, which this span keeps alive; the index is below `words`.
+        unsafe { &*self.first.add(index) }
+    }
+}
+
+impl Words for Span {
+    #[inline(always)]
+    fn load(&self, index: usize, order: Ordering) -> u64 {
+        self.word(index).load(order)
+    }
+
+    #[inline(always)]
+    fn store(&self, index: usize, value: u64, order: Ordering) {
+        self.word(index).store(value, order);
+    }
+
+    #[inline(always)]
+    fn cas(&self, index: usize, old: u64, new: u64) -> Result<u64, u64> {
+        self.word(index)
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+    }
+
+    #[inline(always)]
+    fn add(&self, index: usize, value: u64) -> u64 {
+        self.word(index).fetch_add(value, Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn fence(&self, order: Ordering) {
+        fence(order);
+    }
+
+    #[inline(always)]
+    fn spin(&self) {
+        std::hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(words: usize) -> Span {
+        Span::new(Arc::new(Memory::heap(words + 2)), 1, words).unwrap()
+    }
+
+    #[test]
+    fn bytes_of_any_length_come_back_as_they_went_in() {
+        let words = span(8);
+        for length in 0..=64 {
+            let bytes: Vec<u8> = (0..length).map(|i| (i * 7 + 1) as u8).collect();
+            words.copy_in(0, &bytes);
+            assert!(words.holds(0, &bytes));
+            let mut back = vec![0; length];
+            words.copy_out(0, &mut back);
+            assert_eq!(back, bytes);
+        }
+    }
+
+    #[test]
+    fn a_difference_in_the_last_byte_is_seen() {
+        let words = span(4);
+        words.copy_in(0, b"0123456789");
+        assert!(words.holds(0, b"0123456789"));
+        assert!(!words.holds(0, b"0123456788"));
+        assert!(!words.holds(0, b"012345678"));
+    }
+
+    #[test]
+    fn a_part_that_reaches_outside_is_none() {
+        let memory = Arc::new(Memory::heap(8));
+        assert!(Span::new(memory.clone(), 0, 8).is_some());
+        assert!(Span::new(memory.clone(), 1, 8).is_none());
+        assert!(Span::new(memory.clone(), usize::MAX, 2).is_none());
+        assert!(Span::new(memory, 3, 0).is_none());
+    }
+}
