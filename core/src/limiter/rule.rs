@@ -283,10 +283,12 @@ impl Rule {
     }
 }
 
-/// A region's time in ticks. A clock beyond the end of time stands still there.
+/// A region's time in ticks, which begin at one nanosecond: a slot that was
+/// never used, whose arrival time is a few ticks, is full from the start. A
+/// clock beyond the end of time stands still there.
 #[inline]
 pub fn ticks_of(now: u64) -> u64 {
-    now.min((END_OF_TIME - 1) / TICKS) * TICKS
+    (now.min(END_OF_TIME / TICKS - 2) + 1) * TICKS
 }
 
 #[cfg(test)]
