@@ -56,3 +56,15 @@ pub use key::{join_parts, Key};
 pub use limiter::{Charge, Limiter, LimiterOptions, Rate, Verdict};
 pub use region::LAYOUT_VERSION;
 pub use region::{Event, EventKind, Events, ObjectInfo, Region, RegionOptions, RegionStats};
+
+/// The parts that forebay's own tests, models and fuzzers take apart. Not an
+/// API: it changes without notice.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::breaker::words as breaker;
+    pub use crate::cache::shard;
+    pub use crate::hash::Hash;
+    pub use crate::limiter::internals as limiter;
+    pub use crate::region::lock;
+    pub use crate::words::Words;
+}

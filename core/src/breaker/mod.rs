@@ -1,7 +1,8 @@
 //! Circuit breakers: stop calling what is down, and find out when it is back.
 
 mod rule;
-pub(crate) mod words;
+#[doc(hidden)]
+pub mod words;
 
 use crate::region::lock::{Owner, Participant};
 use crate::region::{EventKind, Geometry, Inner, Object, Request};

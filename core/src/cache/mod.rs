@@ -3,7 +3,8 @@
 
 mod cells;
 mod geometry;
-pub(crate) mod shard;
+#[doc(hidden)]
+pub mod shard;
 
 use crate::hash::Hash;
 use crate::region::lock::{self, Participant, Taken};

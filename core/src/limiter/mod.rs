@@ -1,11 +1,11 @@
 //! Rate limits: token buckets by key, in fixed memory, exact under concurrency.
 
 mod rule;
-pub(crate) mod table;
+mod table;
 mod tiers;
 
 pub use rule::Rate;
-pub(crate) use rule::{ticks_of, Rule, TICKS};
+pub(crate) use rule::{ticks_of, Rule};
 
 use crate::region::{Geometry, Inner, Object, Request};
 use crate::stripes;
@@ -463,4 +463,9 @@ impl Asked {
     }
 }
 
-const _: () = assert!(TICKS == 16);
+
+/// For [`crate::internals`].
+pub mod internals {
+    pub use super::rule::{Rule, TICKS};
+    pub use super::table::*;
+}

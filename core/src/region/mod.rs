@@ -5,7 +5,8 @@ mod directory;
 pub(crate) mod events;
 mod file;
 pub(crate) mod layout;
-pub(crate) mod lock;
+#[doc(hidden)]
+pub mod lock;
 mod memory;
 mod seat;
 pub(crate) mod sys;

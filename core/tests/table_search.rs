@@ -1,0 +1,468 @@
+//! Every interleaving of the slot table's protocol in small worlds.
+//!
+//! The search runs the table's own code. A process's state is the list of
+//! answers that its memory operations have had since it last started over; to
+//! take one more step, the code runs again on that list, does one new
+//! operation for real, and then meets words that lead it to an end and whose
+//! effects are dropped. A process that pauses or dies is one that the search
+//! no longer picks, so pauses and deaths at every operation are all here.
+//!
+//! In every state it is checked that no key was granted more than its burst
+//! and rate allow; and that each process, left alone from there (all others
+//! paused or dead), comes to an answer. Memory is sequentially consistent in
+//! this model; the loom models check the orderings.
+
+use forebay::internals::limiter::{Answer, OnFull, Rule, Table, Witness};
+use forebay::internals::Words;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+/// A word that ends the code quickly: the key's own slot, live and full.
+struct Ending {
+    label: u64,
+}
+
+/// Memory on which one process takes one step.
+struct Step<'a> {
+    memory: RefCell<Vec<u64>>,
+    /// Answers already given since the last start.
+    script: &'a [u64],
+    /// Operations asked for so far.
+    asked: Cell<usize>,
+    /// How many operations are real; beyond, nothing counts.
+    until: usize,
+    answers: RefCell<Vec<u64>>,
+    /// Where in `answers` the code last started over.
+    started: Cell<usize>,
+    starts: Cell<usize>,
+    evictions: Cell<u64>,
+    ending: Ending,
+}
+
+const FAILED: u64 = 1 << 63;
+
+/// Rounds after which a call gives up, as the real one does later: claims move
+/// time on, so without an end the worlds would be infinite.
+const ROUNDS: usize = 2;
+
+impl Step<'_> {
+    fn act(&self, index: usize, real: impl FnOnce(&mut u64) -> u64) -> Option<u64> {
+        let asked = self.asked.get();
+        self.asked.set(asked + 1);
+        let answer = if let Some(answer) = self.script.get(asked) {
+            *answer
+        } else if asked < self.until {
+            real(&mut self.memory.borrow_mut()[index])
+        } else {
+            return None;
+        };
+        self.answers.borrow_mut().push(answer);
+        Some(answer)
+    }
+
+    fn is_over(&self) -> bool {
+        self.asked.get() > self.until
+    }
+}
+
+impl Words for Step<'_> {
+    fn load(&self, index: usize, _: Ordering) -> u64 {
+        let ending = if index % 2 == 0 { 0 } else { self.ending.label };
+        self.act(index, |word| *word).unwrap_or(ending)
+    }
+
+    fn store(&self, _: usize, _: u64, _: Ordering) {
+        unreachable!("the protocol exchanges words, it never stores");
+    }
+
+    fn cas(&self, index: usize, old: u64, new: u64) -> Result<u64, u64> {
+        // Words are below 2^63 in these worlds, so the top bit can say "failed".
+        let answer = self.act(index, |word| {
+            if *word == old {
+                *word = new;
+                old
+            } else {
+                *word | FAILED
+            }
+        });
+        match answer {
+            None => Ok(old),
+            Some(answer) if answer & FAILED == 0 => Ok(answer),
+            Some(answer) => Err(answer & !FAILED),
+        }
+    }
+
+    fn add(&self, _: usize, _: u64) -> u64 {
+        unreachable!("the protocol exchanges words, it never adds");
+    }
+
+    fn fence(&self, _: Ordering) {}
+
+    fn spin(&self) {}
+}
+
+impl Witness for Step<'_> {
+    fn evicting_live(&self) {
+        // Once: when the operation just before it is the new one.
+        if self.asked.get() == self.until {
+            self.evictions.set(self.evictions.get() + 1);
+        }
+    }
+
+    fn starting_over(&self) {
+        if self.asked.get() <= self.until {
+            self.started.set(self.answers.borrow().len());
+            self.starts.set(self.starts.get() + 1);
+        }
+    }
+}
+
+#[derive(Clone, Hash, PartialEq, Eq)]
+struct Process {
+    /// The keys it asks for, one call each, those done taken off.
+    calls: Vec<u64>,
+    /// When it read the clock for the current call.
+    now: Option<u64>,
+    answers: Vec<u64>,
+    /// How often the call has started over.
+    rounds: usize,
+}
+
+#[derive(Clone, Default, Hash, PartialEq, Eq)]
+struct Key {
+    granted: u64,
+    first: Option<u64>,
+}
+
+#[derive(Clone, Hash, PartialEq, Eq)]
+struct State {
+    memory: Vec<u64>,
+    clock: u64,
+    ticks_left: u64,
+    evictions: u64,
+    processes: Vec<Process>,
+    keys: Vec<Key>,
+}
+
+struct World<'a> {
+    on_full: OnFull,
+    slots: usize,
+    rule: Rule,
+    /// How far the clock jumps, and how often it may.
+    jump: u64,
+    jumps: u64,
+    /// The calls of each process.
+    calls: &'a [&'a [u64]],
+    /// Calls made one after another before the search begins: {key, clock}.
+    before: &'a [(u64, u64)],
+}
+
+impl World<'_> {
+    fn table(&self) -> Table {
+        Table {
+            at: 0,
+            slots: 16,
+            group: self.slots,
+            on_full: self.on_full,
+        }
+    }
+
+    /// Runs a process's current call for `until` operations in all.
+    fn run<'a>(&self, memory: Vec<u64>, process: &'a Process, until: usize) -> (Step<'a>, Answer) {
+        let key = process.calls[0];
+        let group = self.table().small_group(key);
+        let step = Step {
+            memory: RefCell::new(memory),
+            script: &process.answers,
+            asked: Cell::new(0),
+            until,
+            answers: RefCell::new(Vec::new()),
+            started: Cell::new(0),
+            starts: Cell::new(0),
+            evictions: Cell::new(0),
+            ending: Ending {
+                label: key << 21 | 2,
+            },
+        };
+        let now = process.now.expect("the call has begun");
+        let ticks = self.rule.increment;
+        let answer = self
+            .table()
+            .charge(&step, &group, &self.rule, ticks, now, &step);
+        (step, answer)
+    }
+
+    fn first(&self) -> State {
+        let keys = 1 + self
+            .calls
+            .iter()
+            .flat_map(|calls| calls.iter())
+            .chain(self.before.iter().map(|(key, _)| key))
+            .max()
+            .unwrap();
+        let mut state = State {
+            memory: vec![0; 2 * self.slots],
+            clock: self.rule.increment,
+            ticks_left: self.jumps,
+            evictions: 0,
+            processes: Vec::new(),
+            keys: vec![Key::default(); keys as usize],
+        };
+        for (key, clock) in self.before {
+            state.clock = *clock;
+            state.processes = vec![Process {
+                calls: vec![*key],
+                now: Some(*clock),
+                answers: Vec::new(),
+                rounds: 0,
+            }];
+            state.keys[*key as usize].first.get_or_insert(*clock);
+            let process = state.processes[0].clone();
+            let (step, answer) = self.run(state.memory.clone(), &process, usize::MAX - 1);
+            state.memory = step.memory.take();
+            state.evictions += step.evictions.get();
+            if let Answer::Admitted(_) = answer {
+                state.keys[*key as usize].granted += 1;
+            }
+        }
+        state.processes = self
+            .calls
+            .iter()
+            .map(|calls| Process {
+                calls: calls.to_vec(),
+                now: None,
+                answers: Vec::new(),
+                rounds: 0,
+            })
+            .collect();
+        state
+    }
+
+    /// All states one step on.
+    fn next(&self, state: &State, into: &mut Vec<State>) {
+        if state.ticks_left > 0 {
+            let mut later = state.clone();
+            later.clock += self.jump;
+            later.ticks_left -= 1;
+            into.push(later);
+        }
+        for (i, process) in state.processes.iter().enumerate() {
+            if process.calls.is_empty() {
+                continue;
+            }
+            let mut next = state.clone();
+            let key = process.calls[0] as usize;
+            if process.now.is_none() {
+                next.processes[i].now = Some(state.clock);
+                next.keys[key].first.get_or_insert(state.clock);
+                into.push(next);
+                continue;
+            }
+            let (step, answer) = self.run(state.memory.clone(), process, process.answers.len() + 1);
+            next.evictions += step.evictions.get();
+            let rounds = process.rounds + step.starts.get() - 1;
+            let goes_on = step.is_over() && rounds < ROUNDS;
+            let moved = &mut next.processes[i];
+            if goes_on {
+                let answers = step.answers.take();
+                moved.answers = answers[step.started.get()..].to_vec();
+                moved.rounds = rounds;
+            } else {
+                moved.answers.clear();
+                moved.rounds = 0;
+                moved.now = None;
+                moved.calls.remove(0);
+                if !step.is_over() && matches!(answer, Answer::Admitted(_)) {
+                    next.keys[key].granted += 1;
+                }
+            }
+            next.memory = step.memory.take();
+            into.push(next);
+        }
+    }
+
+    fn check(&self, state: &State) {
+        let Rule { increment, burst } = self.rule;
+        for (i, key) in state.keys.iter().enumerate() {
+            let elapsed = state.clock - key.first.unwrap_or(state.clock);
+            let mut bound = burst * increment + elapsed;
+            if self.on_full == OnFull::Lenient && state.evictions > 0 {
+                // Each live eviction of this key gives a fresh burst; a call
+                // that slept through one may spend what it saw before.
+                bound += state.evictions * burst * increment;
+                bound += state.processes.len() as u64 * increment;
+            }
+            assert!(
+                key.granted * increment <= bound,
+                "key {i} was granted {} in {elapsed} ticks, evictions {}, memory {:x?}",
+                key.granted,
+                state.evictions,
+                state.memory,
+            );
+        }
+        // Left alone, everybody comes to an end.
+        for process in &state.processes {
+            if process.now.is_some() {
+                let (_, answer) = self.run(state.memory.clone(), process, usize::MAX - 1);
+                assert_ne!(answer, Answer::Contended, "stuck on {:x?}", state.memory);
+            }
+        }
+    }
+
+    /// Searches everything that can be reached; returns how many states.
+    fn search(&self) -> usize {
+        let first = self.first();
+        let mut seen = HashSet::new();
+        seen.insert(digest(&first));
+        let mut open = vec![first];
+        let mut next = Vec::new();
+        while let Some(state) = open.pop() {
+            self.check(&state);
+            self.next(&state, &mut next);
+            for state in next.drain(..) {
+                if seen.insert(digest(&state)) {
+                    if seen.len() % 1_000_000 == 0 { eprintln!("{} states, open {}", seen.len(), open.len()); }
+                    open.push(state);
+                }
+            }
+        }
+        seen.len()
+    }
+}
+
+/// 128 bits stand for a state: a search of 10^8 states misses one with
+/// probability 10^-22.
+fn digest(state: &State) -> u128 {
+    use std::hash::{Hash, Hasher};
+    let mut halves = [
+        Mix(1, 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
+        Mix(2, 0xc2b2_ae3d_27d4_eb4f_a5a3_c4f7_d9e8_b6c3),
+    ];
+    for half in &mut halves {
+        state.hash(half);
+    }
+    u128::from(halves[0].finish()) << 64 | u128::from(halves[1].finish())
+}
+
+/// A fast mixing hasher over whole words.
+struct Mix(u64, u128);
+
+impl std::hash::Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        let mixed = u128::from(self.0 ^ n).wrapping_add(1).wrapping_mul(self.1);
+        self.0 = (mixed as u64).rotate_left(29) ^ (mixed >> 64) as u64;
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+const TOKEN: u64 = 1000;
+
+fn rule(burst: u64) -> Rule {
+    Rule {
+        increment: TOKEN,
+        burst,
+    }
+}
+
+/// Two claimers of one key, and a third key that changes which slot is the
+/// emptiest between them: the key must not get two slots.
+#[test]
+fn strict_claimers_of_one_key_never_hold_two_slots() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rule: rule(1),
+        jump: TOKEN,
+        jumps: 0,
+        calls: &[&[1], &[1], &[2]],
+        before: &[],
+    }
+    .search();
+    assert!(states > 5_000, "only {states} states");
+}
+
+/// A claimer that slept through its victim's being charged must not evict it.
+#[test]
+fn strict_sleeping_claimers_evict_nobody_who_was_charged_meanwhile() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rule: rule(1),
+        jump: 2 * TOKEN,
+        jumps: 1,
+        calls: &[&[1], &[3], &[1]],
+        before: &[(1, TOKEN), (2, TOKEN)],
+    }
+    .search();
+    assert!(states > 5_000, "only {states} states");
+}
+
+/// Three newcomers with one key between two of them, and time that passes.
+#[test]
+fn strict_newcomers_on_a_table_with_drained_buckets() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rule: rule(2),
+        jump: TOKEN,
+        jumps: 2,
+        calls: &[&[1, 1], &[1], &[2]],
+        before: &[(3, TOKEN), (4, TOKEN)],
+    }
+    .search();
+    assert!(states > 20_000, "only {states} states");
+}
+
+/// The same with fresh bursts for newcomers: the bound grows by one burst for
+/// every live eviction, and by no more.
+#[test]
+fn lenient_claimers_gain_only_what_is_counted() {
+    for calls in [
+        &[&[1u64][..], &[1], &[2]] as &[&[u64]],
+        &[&[1, 1], &[2], &[3]],
+    ] {
+        let states = World {
+            on_full: OnFull::Lenient,
+            slots: 2,
+            rule: rule(1),
+            jump: TOKEN,
+            jumps: 1,
+            calls,
+            before: &[(1, TOKEN)],
+        }
+        .search();
+        assert!(states > 5_000, "only {states} states");
+    }
+}
+
+/// Three slots, so that a claimer can help one claim while another is lower.
+#[test]
+fn strict_three_slots() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 3,
+        rule: rule(1),
+        jump: TOKEN,
+        jumps: 0,
+        calls: &[&[1], &[1], &[1]],
+        before: &[],
+    }
+    .search();
+    assert!(states > 20_000, "only {states} states");
+}
