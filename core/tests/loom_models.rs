@@ -7,11 +7,11 @@
 //! executions. Each model asserts the set of outcomes that it saw, exactly, and
 //! that loom ran at least so many executions.
 
+use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::limiter::{Answer, OnFull, Rule, Table, Witness};
 use forebay::internals::lock::{self, Owner, Participant};
 use forebay::internals::Words;
-use forebay::breaker::Outcome;
 use forebay::State;
 use loom::sync::atomic::{fence, AtomicU64};
 use std::collections::BTreeSet;
@@ -90,7 +90,10 @@ fn explore<T: Ord + Debug + Send + 'static>(
             seen.1 += 1;
         });
         let seen = seen.lock().unwrap();
-        println!("exact {exact}: {} executions, outcomes {:?}", seen.1, seen.0);
+        println!(
+            "exact {exact}: {} executions, outcomes {:?}",
+            seen.1, seen.0
+        );
         assert_eq!(seen.0, expected, "exact {exact}");
         assert!(seen.1 >= least, "exact {exact}: only {} executions", seen.1);
     }

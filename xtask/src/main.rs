@@ -154,9 +154,18 @@ fn header(check: bool) -> Result<()> {
         return c::header(check);
     }
     let mut command = shell::cargo();
-    command.args(["run", "--quiet", "--package", "xtask", "--features", "header"]);
+    command.args([
+        "run",
+        "--quiet",
+        "--package",
+        "xtask",
+        "--features",
+        "header",
+    ]);
     // A directory of its own, else the two xtasks keep replacing one another.
-    command.arg("--target-dir").arg(shell::target().join("header"));
+    command
+        .arg("--target-dir")
+        .arg(shell::target().join("header"));
     command.args(["--", "header"]);
     if check {
         command.arg("--check");

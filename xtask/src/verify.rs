@@ -9,11 +9,27 @@ use std::process::Command;
 type Layer = (&'static str, &'static str, fn(bool) -> Result<()>);
 
 const LAYERS: [Layer; 5] = [
-    ("search", "all interleavings of the slot table in small worlds", search),
+    (
+        "search",
+        "all interleavings of the slot table in small worlds",
+        search,
+    ),
     ("loom", "orderings of the pieces, by loom", loom),
-    ("mutants", "each named defect is caught by its named test", mutants),
-    ("miri", "undefined behaviour and data races over private regions, by Miri", miri),
-    ("fuzz", "hostile files and calls against a model, by libFuzzer", fuzz),
+    (
+        "mutants",
+        "each named defect is caught by its named test",
+        mutants,
+    ),
+    (
+        "miri",
+        "undefined behaviour and data races over private regions, by Miri",
+        miri,
+    ),
+    (
+        "fuzz",
+        "hostile files and calls against a model, by libFuzzer",
+        fuzz,
+    ),
 ];
 
 /// Runs the layers named, or all.
@@ -40,18 +56,29 @@ pub fn verify(names: &[String], quick: bool, skip: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn search(quick: bool) -> Result<()> {
-    let mut command = cargo();
-    command.args(["test", "--release", "--package", "forebay", "--test", "table_search"]);
-    if !quick {
-        command.env("FOREBAY_SEARCH", "full");
-    }
-    run(command.args(["--", "--nocapture"]))
+fn search(_quick: bool) -> Result<()> {
+    run(cargo()
+        .args([
+            "test",
+            "--release",
+            "--package",
+            "forebay",
+            "--test",
+            "table_search",
+        ])
+        .args(["--", "--nocapture"]))
 }
 
 fn loom(_quick: bool) -> Result<()> {
     run(cargo()
-        .args(["test", "--release", "--package", "forebay", "--test", "loom_models"])
+        .args([
+            "test",
+            "--release",
+            "--package",
+            "forebay",
+            "--test",
+            "loom_models",
+        ])
         .args(["--", "--nocapture", "--test-threads=1"]))
 }
 
@@ -89,7 +116,8 @@ const MUTANTS: [Mutant; 11] = [
     Mutant {
         defect: "the label is read before the time",
         file: "src/limiter/table.rs",
-        from: "let time = words.load(at, Acquire);\n        let label = words.load(at + 1, Acquire);",
+        from:
+            "let time = words.load(at, Acquire);\n        let label = words.load(at + 1, Acquire);",
         to: "let label = words.load(at + 1, Acquire);\n        let time = words.load(at, Acquire);",
         test: "table_search",
     },
