@@ -14,6 +14,7 @@ mod verify;
 
 use anyhow::{bail, Result};
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "forebay's commands")]
@@ -67,8 +68,19 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    // Not returned from main: a backtrace of ours is no use to anybody.
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Demo { arguments } => demo::demo(arguments),
         Command::Test { skip } => test(&skip),
         Command::Verify {

@@ -317,46 +317,53 @@ impl Cache {
     /// The value of a key, into a vector that is cleared first; allocates only
     /// when the vector is too short.
     pub fn get_into(&self, key: impl Key, into: &mut Vec<u8>) -> Option<Meta> {
-        into.clear();
-        let meta = self.look_up(key, |shard, found| {
-            into.resize(found.length, 0);
-            shard.copy_value(found, into);
-            true
+        let found = self.look_up(key, |length, earlier: Option<Vec<u8>>| {
+            let mut value = earlier.unwrap_or_else(|| std::mem::take(into));
+            value.clear();
+            value.resize(length, 0);
+            value
         });
-        if meta.is_none() {
-            into.clear();
+        match found {
+            Some((meta, value, _)) => {
+                *into = value;
+                Some(meta)
+            }
+            None => {
+                into.clear();
+                None
+            }
         }
-        meta.map(|(meta, _)| meta)
     }
 
     /// The value of a key, into memory that the caller chooses once the length
     /// is known: `place` is called outside any lock, again if a writer got in
-    /// between, and its last answer holds the value. Never allocates.
+    /// between, and its last answer comes back with the value in its first
+    /// bytes. Allocates nothing.
+    ///
+    /// ```
+    /// # fn main() -> forebay::Result<()> {
+    /// let cache = forebay::Region::private()?.cache("c", forebay::CacheOptions::new())?;
+    /// cache.set("key", "value");
+    /// let (meta, page) = cache.get_with("key", |_| [0; 64])?.unwrap();
+    /// assert_eq!(&page[..meta.len], b"value");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if the slice is shorter than the value; nothing is
+    /// [`Error::TooLarge`] if the memory is shorter than the value; nothing is
     /// copied then.
-    pub fn get_with<'a>(
+    pub fn get_with<B: AsMut<[u8]>>(
         &self,
         key: impl Key,
-        mut place: impl FnMut(usize) -> &'a mut [u8],
-    ) -> Result<Option<Meta>> {
-        let mut room = 0;
-        let answer = self.look_up(key, |shard, found| {
-            let into = place(found.length);
-            room = into.len();
-            match into.get_mut(..found.length) {
-                Some(into) => shard.copy_value(found, into),
-                None => return false,
-            }
-            true
-        });
-        match answer {
-            Some((meta, true)) => Ok(Some(meta)),
-            Some((meta, false)) => Err(Error::TooLarge {
+        mut place: impl FnMut(usize) -> B,
+    ) -> Result<Option<(Meta, B)>> {
+        match self.look_up(key, |length, _| place(length)) {
+            Some((meta, memory, true)) => Ok(Some((meta, memory))),
+            Some((meta, mut memory, false)) => Err(Error::TooLarge {
                 what: "the value for this buffer",
                 size: meta.len as u64,
-                max: room as u64,
+                max: memory.as_mut().len() as u64,
             }),
             None => Ok(None),
         }
@@ -382,7 +389,7 @@ impl Cache {
     pub fn contains(&self, key: impl Key) -> bool {
         key.with_bytes(|key| {
             let hash = self.hash(key);
-            self.read(&self.shard(hash), key, hash, |_, _| ()).is_some()
+            self.read(&self.shard(hash), key, hash, |_, _| []).is_some()
         })
     }
 
@@ -522,17 +529,18 @@ impl Cache {
         (0..self.shards).map(|number| self.shard_at(number))
     }
 
-    /// Looks a key up for [`Cache::get`] and its kin: counts, promotes.
+    /// Looks a key up for [`Cache::get`] and its kin: counts, promotes. Tells
+    /// whether the value fitted where `place` put it.
     #[inline]
-    fn look_up<T>(
+    fn look_up<B: AsMut<[u8]>>(
         &self,
         key: impl Key,
-        copy: impl FnMut(&Shard<'_, Span>, &Found) -> T,
-    ) -> Option<(Meta, T)> {
+        place: impl FnMut(usize, Option<B>) -> B,
+    ) -> Option<(Meta, B, bool)> {
         key.with_bytes(|key| {
             let hash = self.hash(key);
             let shard = self.shard(hash);
-            let Some((found, copied)) = self.read(&shard, key, hash, copy) else {
+            let Some((found, memory, fits)) = self.read(&shard, key, hash, place) else {
                 shard.count_one(shard::MISSES);
                 return None;
             };
@@ -540,32 +548,65 @@ impl Cache {
             if shard.wants_promotion(&found) {
                 self.promote(&shard, &found);
             }
-            Some((Meta::of(&found), copied))
+            Some((Meta::of(&found), memory, fits))
         })
     }
 
-    /// Reads without the lock, or with it if writers keep getting in between.
+    /// Reads without the lock, or with it if writers keep getting in between;
+    /// `place`, which is the caller's code, is never called under the lock. It
+    /// gets its earlier answer back.
     #[inline]
-    fn read<W: Words, T>(
+    fn read<W: Words, B: AsMut<[u8]>>(
         &self,
         shard: &Shard<'_, W>,
         key: &[u8],
         hash: Hash,
-        mut copy: impl FnMut(&Shard<'_, W>, &Found) -> T,
-    ) -> Option<(Found, T)> {
+        mut place: impl FnMut(usize, Option<B>) -> B,
+    ) -> Option<(Found, B, bool)> {
         let now = || self.object.region.clock.now();
+        let copy = |shard: &Shard<'_, W>, found: &Found, memory: &mut B| {
+            let into = memory.as_mut().get_mut(..found.length);
+            into.map(|into| shard.copy_value(found, into)).is_some()
+        };
+        let mut memory = None;
         for _ in 0..ATTEMPTS {
-            match shard.read(key, hash, now, &mut copy) {
-                Read::Hit(hit) => return Some(hit),
+            let read = shard.read(key, hash, now, |shard, found| {
+                let chosen = place(found.length, memory.take());
+                copy(shard, found, memory.insert(chosen))
+            });
+            match read {
+                Read::Hit((found, fits)) => return Some((found, memory?, fits)),
                 Read::Miss => return None,
                 Read::Disturbed => shard.words.spin(),
             }
         }
-        let read = self.locked(shard, |shard| Ok(shard.read(key, hash, now, &mut copy)));
-        match read {
-            Some(Read::Hit(hit)) => Some(hit),
-            _ => None,
+        for _ in 0..ATTEMPTS {
+            // Nobody can disturb who holds the lock.
+            let read = self.locked(shard, |shard| {
+                Ok(
+                    shard.read(key, hash, now, |shard, found| match &mut memory {
+                        Some(memory) => copy(shard, found, memory),
+                        None => false,
+                    }),
+                )
+            });
+            match read {
+                Some(Read::Hit((found, fits))) => {
+                    let room = memory.as_mut().map_or(0, |memory| memory.as_mut().len());
+                    if fits || room >= found.length {
+                        return Some((found, memory?, fits));
+                    }
+                    let mut chosen = place(found.length, memory.take());
+                    if chosen.as_mut().len() < found.length {
+                        // It does not want the value at this length.
+                        return Some((found, chosen, false));
+                    }
+                    memory = Some(chosen);
+                }
+                _ => return None,
+            }
         }
+        None
     }
 
     /// Moves an entry to the front, unless somebody holds the shard.
