@@ -194,7 +194,6 @@ fn mutants(_quick: bool) -> Result<()> {
     }
     copy_tree(&root().join("core"), &copy.join("core"))?;
     copy_tree(&root().join("tests"), &copy.join("tests"))?;
-    std::fs::copy(root().join("README.md"), copy.join("README.md"))?;
     std::fs::copy(root().join("Cargo.lock"), copy.join("Cargo.lock"))?;
     let manifest = std::fs::read_to_string(root().join("Cargo.toml"))?;
     let members = manifest
