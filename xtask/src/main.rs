@@ -8,6 +8,7 @@ mod layers;
 mod node;
 mod parity;
 mod python;
+mod readme;
 mod rust;
 mod shell;
 mod verify;
@@ -33,7 +34,7 @@ enum Command {
     },
     /// Everything that must pass, in all languages.
     Test {
-        /// Faces or checks to leave out: rust, c, python, node, lint, parity.
+        /// Faces or checks to leave out: lint, parity, rust, c, python, node, readme.
         #[arg(long, value_delimiter = ',')]
         skip: Vec<String>,
     },
@@ -98,7 +99,7 @@ fn run(command: Command) -> Result<()> {
 /// it does.
 type Step = (&'static str, &'static [&'static str], fn() -> Result<()>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("lint", &["cargo"], lint),
     ("parity", &[], || parity::parity(true)),
     ("rust", &["cargo"], rust::test),
@@ -108,6 +109,7 @@ const STEPS: [Step; 6] = [
     }),
     ("python", &["python3"], python::test),
     ("node", &["node", "npm"], node::test),
+    ("readme", &["c++", "python3", "node"], readme::test),
 ];
 
 fn test(skip: &[String]) -> Result<()> {
