@@ -267,13 +267,15 @@ fn map(shared: &SharedFile) -> Result<Arc<Memory>> {
         Mapping::new(&shared.file, length, false).map_err(|e| Error::io(path, "map", &e))?;
     let memory = Arc::new(Memory::Map(mapping));
     let header = Span::new(memory.clone(), 0, HEADER_WORDS).expect("at least a header is mapped");
-    if header.load(AT_MAGIC, Relaxed) != MAGIC {
+    // Words are stored as the machine does, the mark of a region included.
+    let mark = header.load(AT_MAGIC, Relaxed);
+    let order = header.load(AT_BYTE_ORDER, Relaxed);
+    if mark != MAGIC && mark != MAGIC.swap_bytes() {
         return Err(corrupt(
             "it does not begin with the mark of a region".into(),
         ));
     }
-    let order = header.load(AT_BYTE_ORDER, Relaxed);
-    if order == BYTE_ORDER.swap_bytes() {
+    if mark != MAGIC || order == BYTE_ORDER.swap_bytes() {
         return Err(Error::Layout {
             path: path.clone(),
             found: "the other byte order".into(),
