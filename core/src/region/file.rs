@@ -229,13 +229,14 @@ fn check_file(path: &Path, file: &File, mode: u32) -> Result<()> {
     if meta.nlink() > 1 {
         return refuse(format!("has {} names (hard links), not one", meta.nlink()));
     }
-    let extra = meta.mode() & 0o777 & !mode;
-    if extra != 0 {
-        return refuse(format!(
-            "has mode {:o}, which lets others in than mode {mode:o} does: chmod it, or open with mode {:o}",
-            meta.mode() & 0o777,
-            meta.mode() & 0o777
-        ));
+    let found = meta.mode() & 0o777;
+    if found & !mode != 0 {
+        let mut problem =
+            format!("has mode {found:o}, which lets in more than mode {mode:o}: chmod {mode:o} it");
+        if RegionOptions::allows_mode(found) {
+            problem += &format!(", or open it with mode {found:o}");
+        }
+        return refuse(problem);
     }
     Ok(())
 }
