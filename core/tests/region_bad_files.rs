@@ -5,7 +5,6 @@
 mod files;
 
 use forebay::{Code, Region};
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -137,7 +136,7 @@ const SENTENCES: &[(&str, Code, &str)] = &[
 
 /// The sentence for a file, with this build's layout filled in.
 fn sentence(path: &Path, rest: &str) -> String {
-    let layout = layout_of(&files_layout());
+    let layout = layout();
     let (version, fingerprint) = (layout as u32, (layout >> 32) as u32);
     let shown = |version: u32, fingerprint: u32| format!("{version} ({fingerprint:08x})");
     let rest = rest
@@ -147,48 +146,46 @@ fn sentence(path: &Path, rest: &str) -> String {
     format!("{}{rest}", path.display())
 }
 
-/// The bytes of a region of this build.
-fn files_layout() -> Vec<u8> {
+/// The layout word of a region of this build.
+fn layout() -> u64 {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("good");
-    Region::options()
-        .bytes(files::BYTES as u64)
-        .open(path.to_str().unwrap())
-        .unwrap();
-    fs::read(path).unwrap()
-}
-
-fn layout_of(bytes: &[u8]) -> u64 {
-    let layout = u64::from_ne_bytes(bytes[8..16].try_into().unwrap());
+    let _region = Region::open(path.to_str().unwrap()).unwrap();
+    let layout = u64::from_ne_bytes(fs::read(path).unwrap()[8..16].try_into().unwrap());
     assert_eq!(layout as u32, forebay::LAYOUT_VERSION);
     layout
 }
 
-/// Everything about the files of a directory that opening could change.
-fn state(directory: &Path) -> BTreeMap<String, (u64, u32, u64, i64, i64, Vec<u8>)> {
-    fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| {
-            let entry = entry.unwrap();
-            let meta = entry.path().symlink_metadata().unwrap();
-            let content = match meta.is_file() {
+/// Everything about a file that opening it could change.
+#[derive(PartialEq)]
+struct State {
+    name: std::ffi::OsString,
+    inode: u64,
+    mode: u32,
+    names: u64,
+    modified: (i64, i64),
+    content: Vec<u8>,
+}
+
+fn state(directory: &Path) -> Vec<State> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let meta = entry.path().symlink_metadata().unwrap();
+        State {
+            name: entry.file_name(),
+            inode: meta.ino(),
+            mode: meta.mode(),
+            names: meta.nlink(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            content: match meta.is_file() {
                 true => fs::read(entry.path()).unwrap(),
                 false => Vec::new(),
-            };
-            let name = entry.file_name().into_string().unwrap();
-            (
-                name,
-                (
-                    meta.ino(),
-                    meta.mode(),
-                    meta.nlink(),
-                    meta.mtime(),
-                    meta.mtime_nsec(),
-                    content,
-                ),
-            )
-        })
-        .collect()
+            },
+        }
+    });
+    let mut states: Vec<State> = entries.collect();
+    states.sort_by(|a, b| a.name.cmp(&b.name));
+    states
 }
 
 #[test]

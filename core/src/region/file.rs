@@ -425,7 +425,7 @@ fn random(path: &Path, bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes).map_err(|e| Error::Io {
         path: path.to_owned(),
         operation: "draw random bytes",
-        errno: e.raw_os_error().map_or(0, |n| n as i32),
+        errno: e.raw_os_error().unwrap_or(0),
     })
 }
 

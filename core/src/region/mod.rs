@@ -208,7 +208,7 @@ impl RegionOptions {
 
     fn check(&self) -> Result<()> {
         let least = HEADER_BYTES + 4096;
-        if self.bytes < least || self.bytes > MAX_BYTES || self.bytes % 8 != 0 {
+        if self.bytes < least || self.bytes > MAX_BYTES || !self.bytes.is_multiple_of(8) {
             return Err(Error::invalid(
                 "bytes",
                 self.bytes,
