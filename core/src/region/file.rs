@@ -229,16 +229,14 @@ fn check_file(path: &Path, file: &File, mode: u32) -> Result<()> {
     if meta.nlink() > 1 {
         return refuse(format!("has {} names (hard links), not one", meta.nlink()));
     }
-    let bits = meta.mode() & 0o777;
-    if bits & !mode != 0 {
-        let remedy = if bits & !0o660 == 0 {
-            "to 600, or open it with mode 660"
-        } else {
-            "to 600"
-        };
-        return refuse(format!(
-            "has mode {bits:o}, which lets in others than mode {mode:o} does: chmod it {remedy}"
-        ));
+    let found = meta.mode() & 0o777;
+    if found & !mode != 0 {
+        let mut problem =
+            format!("has mode {found:o}, which lets in more than mode {mode:o}: chmod {mode:o} it");
+        if RegionOptions::allows_mode(found) {
+            problem += &format!(", or open it with mode {found:o}");
+        }
+        return refuse(problem);
     }
     Ok(())
 }
@@ -270,13 +268,15 @@ fn map(shared: &SharedFile) -> Result<Arc<Memory>> {
         Mapping::new(&shared.file, length, false).map_err(|e| Error::io(path, "map", &e))?;
     let memory = Arc::new(Memory::Map(mapping));
     let header = Span::new(memory.clone(), 0, HEADER_WORDS).expect("at least a header is mapped");
-    if header.load(AT_MAGIC, Relaxed) != MAGIC {
+    // Words are stored as the machine does, the mark of a region included.
+    let mark = header.load(AT_MAGIC, Relaxed);
+    let order = header.load(AT_BYTE_ORDER, Relaxed);
+    if mark != MAGIC && mark != MAGIC.swap_bytes() {
         return Err(corrupt(
             "it does not begin with the mark of a region".into(),
         ));
     }
-    let order = header.load(AT_BYTE_ORDER, Relaxed);
-    if order == BYTE_ORDER.swap_bytes() {
+    if mark != MAGIC || order == BYTE_ORDER.swap_bytes() {
         return Err(Error::Layout {
             path: path.clone(),
             found: "the other byte order".into(),

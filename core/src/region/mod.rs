@@ -203,6 +203,10 @@ impl RegionOptions {
         })
     }
 
+    fn allows_mode(mode: u32) -> bool {
+        mode & !0o660 == 0 && mode & 0o600 == 0o600
+    }
+
     fn check(&self) -> Result<()> {
         let least = HEADER_BYTES + 4096;
         if self.bytes < least || self.bytes > MAX_BYTES || !self.bytes.is_multiple_of(8) {
@@ -212,7 +216,7 @@ impl RegionOptions {
                 format_args!("{least} to {MAX_BYTES}, a multiple of 8"),
             ));
         }
-        if self.mode & !0o660 != 0 || self.mode & 0o600 != 0o600 {
+        if !Self::allows_mode(self.mode) {
             return Err(Error::invalid(
                 "mode",
                 format_args!("{:o}", self.mode),
