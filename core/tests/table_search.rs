@@ -497,20 +497,21 @@ fn strict_claimers_help_each_other_among_three_slots() {
     assert!(states > 10_000, "only {states} states");
 }
 
-/// Somebody reads half of a slot and sleeps; the slot is evicted twice, by two
-/// who sleep before they are charged; its key drains its bucket elsewhere. The
+/// Somebody reads half of a slot and sleeps; the slot is evicted twice, first by
+/// one who sleeps before being charged; its key drains its bucket elsewhere. The
 /// sleeper must not be granted one more from the slot that is no longer its key's.
 #[test]
 fn strict_sleepers_at_every_step_are_granted_nothing_extra() {
     let world = World {
         on_full: OnFull::Strict,
         slots: 2,
-        rule: rule(2),
+        rule: rule(3),
         jump: 0,
         jumps: 0,
         calls: &[&[1], &[2], &[3], &[1, 1]],
-        before: &[(1, TOKEN), (9, TOKEN)],
-        // A few ticks later, or the ticks that claims cost would hide it.
+        // A few ticks apart, so that the first slot is the emptiest; and a few
+        // later, or the ticks that claims cost would hide a token too many.
+        before: &[(1, TOKEN), (9, TOKEN + 5)],
         start: TOKEN + 10,
     };
     let schedules = world.pause_each(&world.first(), 0, &[0, 1, 2]);
