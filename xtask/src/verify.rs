@@ -151,16 +151,16 @@ const MUTANTS: [Mutant; 11] = [
     },
     Mutant {
         defect: "a change does not warn readers in time",
-        file: "src/cache/shard.rs",
+        file: "src/cache/sequence.rs",
         from: "words.fence(Release);",
         to: "let _ = Release;",
         test: "loom_models",
     },
     Mutant {
         defect: "a read checks the sequence too early",
-        file: "src/cache/shard.rs",
-        from: "words.fence(Acquire);\n        (words.load(at, Relaxed)",
-        to: "(words.load(at, Relaxed)",
+        file: "src/cache/sequence.rs",
+        from: "words.fence(Acquire);\n    (words.load(at, Relaxed)",
+        to: "let _ = Acquire;\n    (words.load(at, Relaxed)",
         test: "loom_models",
     },
     Mutant {

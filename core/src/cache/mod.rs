@@ -4,10 +4,13 @@
 mod cells;
 mod geometry;
 #[doc(hidden)]
+pub mod recover;
+#[doc(hidden)]
+pub mod sequence;
+#[doc(hidden)]
 pub mod shard;
 
 use crate::hash::Hash;
-use crate::region::lock::{self, Participant, Taken};
 use crate::region::{EventKind, Inner, Object, Request};
 use crate::words::{Span, Words};
 use crate::{Error, Key, Kind, Result};
@@ -459,7 +462,7 @@ impl Cache {
         for number in 0..self.shards {
             let shard = self.shard_at(number);
             // A shard that cannot be locked frees its memory by evictions.
-            self.locked(&shard, |shard| {
+            self.locked(&shard, true, |shard| {
                 shard.clear();
                 Ok(())
             });
@@ -582,7 +585,7 @@ impl Cache {
         }
         for _ in 0..ATTEMPTS {
             // Nobody can disturb who holds the lock.
-            let read = self.locked(shard, |shard| {
+            let read = self.locked(shard, false, |shard| {
                 Ok(
                     shard.read(key, hash, now, |shard, found| match &mut memory {
                         Some(memory) => copy(shard, found, memory),
@@ -611,15 +614,9 @@ impl Cache {
 
     /// Moves an entry to the front, unless somebody holds the shard.
     fn promote<W: Words>(&self, shard: &Shard<'_, W>, found: &Found) {
-        let Some(owner) = self.object.region.seats.owner() else {
-            return;
-        };
-        let at = shard.at + shard::LOCK;
-        if lock::try_lock(shard.words, at, owner, true) {
-            let guard = Held { shard };
+        recover::if_free(shard, &self.object.region.seats, |shard| {
             shard.promote(found);
-            drop(guard);
-        }
+        });
     }
 
     /// Changes a shard under its lock; if that cannot be had, makes what the
@@ -630,7 +627,7 @@ impl Cache {
         hash: Hash,
         change: impl FnOnce(&Shard<'_, W>) -> std::result::Result<T, Damaged>,
     ) -> Option<T> {
-        let result = self.locked(shard, change);
+        let result = self.locked(shard, true, change);
         if result.is_none() {
             shard.bump_stamp(hash);
             shard.count_one(shard::BUSY);
@@ -643,33 +640,18 @@ impl Cache {
     fn locked<W: Words, T>(
         &self,
         shard: &Shard<'_, W>,
+        dirty: bool,
         body: impl FnOnce(&Shard<'_, W>) -> std::result::Result<T, Damaged>,
     ) -> Option<T> {
         let region = &self.object.region;
-        let at = shard.at + shard::LOCK;
-        let taken = lock::lock(shard.words, at, &region.seats, true)?;
-        let guard = Held { shard };
-        if taken != Taken::Free || shard.is_changing() {
-            self.reset(shard);
-        }
-        let result = body(shard);
-        if result.is_err() {
-            self.reset(shard);
-        }
-        drop(guard);
-        result.ok()
-    }
-
-    fn reset<W: Words>(&self, shard: &Shard<'_, W>) {
-        shard.clear();
-        shard.count_one(shard::RESETS);
-        let number = (shard.at - CACHE_WORDS) / self.geometry.words();
-        self.object.region.count_reset();
-        self.object.event(
-            self.object.region.clock.now(),
-            EventKind::ShardReset,
-            number as u64,
-        );
+        let reset = || {
+            shard.count_one(shard::RESETS);
+            region.count_reset();
+            let number = (shard.at - CACHE_WORDS) / self.geometry.words();
+            let now = region.clock.now();
+            self.object.event(now, EventKind::ShardReset, number as u64);
+        };
+        recover::locked(shard, &region.seats, dirty, reset, body)
     }
 }
 
@@ -682,21 +664,14 @@ impl std::fmt::Debug for Cache {
     }
 }
 
-/// Holds a shard's lock.
-struct Held<'a, 'b, W: Words> {
-    shard: &'a Shard<'b, W>,
-}
-
-impl<W: Words> Drop for Held<'_, '_, W> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // A bug: what was being changed is not to be trusted.
-            self.shard.clear();
-        }
-        lock::unlock(self.shard.words, self.shard.at + shard::LOCK);
-    }
-}
-
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// For [`crate::internals`].
+#[doc(hidden)]
+pub mod internals {
+    pub use super::geometry::ShardGeometry;
+    pub use super::shard::*;
+    pub use super::{recover, sequence};
 }
