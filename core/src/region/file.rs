@@ -9,7 +9,7 @@
 use super::layout::*;
 use super::memory::Memory;
 use super::seat::SharedFile;
-use super::sys::{self, Mapping};
+use super::sys::{self, Hold, Mapping};
 use super::RegionOptions;
 use crate::words::{Span, Words};
 use crate::{Error, Result};
@@ -20,10 +20,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::Arc;
 
-/// The byte whose lock says that the file is being replaced.
-const REPLACE_BYTE: i64 = (1 << 40) - 1;
+/// The byte whose lock keeps the file at its path: held together by those who
+/// are coming in, alone by who takes it away.
+const PLACE_BYTE: i64 = (1 << 40) - 1;
+/// How long to wait for that lock: turns, all but the first of a millisecond.
+const PATIENCE: u32 = 5_000;
 /// How often opening starts over when the file changes under it.
-const ATTEMPTS: usize = 100;
+pub const ATTEMPTS: usize = 1_000;
 
 /// The standard path for a region's name: the layout's version is part of it,
 /// so workers of two versions do not meet in a rolling deploy.
@@ -58,9 +61,8 @@ pub fn standard_path(name: &str) -> Result<PathBuf> {
     Ok(directory.join(format!("{name}.v{LAYOUT_VERSION}")))
 }
 
-/// Opens or creates the region file at `path`: its memory, the file, and
-/// whether this call created it.
-pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, SharedFile, bool)> {
+/// Opens or creates the region file at `path`: its memory and the file.
+pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, SharedFile)> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -72,19 +74,15 @@ pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, Shared
             Ok(Some(file)) => {
                 check_file(path, &file, options.mode)?;
                 let shared = SharedFile::new(path, file)?;
-                if fresh {
-                    // Ignored, by design, while another process is in the region.
-                    if replace(&shared, true)? {
-                        fresh = false;
-                        continue;
-                    }
-                    fresh = false;
+                if std::mem::take(&mut fresh) && replace(&shared, true)? {
+                    continue;
                 }
                 match map(&shared) {
-                    Ok(memory) => return Ok((memory, shared, false)),
+                    Ok(memory) => return Ok((memory, shared)),
                     Err(Error::OtherBoot { .. }) if options.create => {
-                        replace(&shared, false)?;
-                        continue;
+                        if !replace(&shared, false)? {
+                            return Err(BUSY);
+                        }
                     }
                     Err(e) => return Err(e),
                 }
@@ -95,40 +93,80 @@ pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, Shared
                 })
             }
             Ok(None) => match create(path, directory, options)? {
-                Some((memory, shared)) => return Ok((memory, shared, true)),
+                Some(made) => return Ok(made),
                 // Somebody else was first: attach to theirs.
                 None => fresh = false,
             },
             Err(e) => return Err(e),
         }
     }
-    Err(Error::Busy {
-        what: "the region's file",
-    })
+    Err(BUSY)
 }
 
-/// Removes the file so that a new one can be made, unless it is in use (with
-/// `if_unused`); true if this call or another process did.
+/// Somebody keeps the file from staying or going.
+pub const BUSY: Error = Error::Busy {
+    what: "the region's file",
+};
+
+/// The lock that keeps a file at its path.
+pub struct Place(File);
+
+impl Place {
+    /// Takes it; `None` if others keep it for too long.
+    fn hold(file: &File, hold: Hold) -> std::io::Result<Option<Place>> {
+        let file = file.try_clone()?;
+        for turn in 0..PATIENCE {
+            if sys::try_lock_byte(&file, PLACE_BYTE, hold)? {
+                return Ok(Some(Place(file)));
+            }
+            // It is usually held for a few microseconds.
+            if turn < 100 {
+                sys::give_way();
+            } else {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps the file where it is while a process takes its seat.
+    pub fn keep(shared: &SharedFile) -> Result<Place> {
+        Place::hold(&shared.file, Hold::Together)
+            .map_err(|e| Error::io(&shared.path, "lock", &e))?
+            .ok_or(BUSY)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        sys::unlock_byte(&self.0, PLACE_BYTE);
+    }
+}
+
+/// Takes the file away from its path so that a new one can be made, but, with
+/// `if_unused`, not from under a live process. True if the path leads elsewhere
+/// now, whoever did it.
 fn replace(shared: &SharedFile, if_unused: bool) -> Result<bool> {
-    let io = |e| Error::io(&shared.path, "lock", &e);
-    // The lock falls with this description, however this call ends.
-    let lock = match open_existing(&shared.path)? {
+    // A description of its own: locks of one do not exclude each other.
+    let again = match open_existing(&shared.path)? {
         Some(file) => SharedFile::new(&shared.path, file)?,
         None => return Ok(true),
     };
-    if lock.identity != shared.identity {
+    if again.identity != shared.identity {
         return Ok(true);
     }
-    if !sys::try_lock_byte(&lock.file, REPLACE_BYTE).map_err(io)? {
-        sys::give_way();
+    let place = Place::hold(&again.file, Hold::Alone);
+    let Some(_place) = place.map_err(|e| Error::io(&shared.path, "lock", &e))? else {
+        return Ok(false);
+    };
+    if !again.is_at_its_path() {
         return Ok(true);
     }
-    if if_unused && (0..SEATS).any(|seat| shared.seat_is_live(seat)) {
+    // Who has not taken a seat yet cannot come in now.
+    if if_unused && again.any_seat_is_live() {
         return Ok(false);
     }
-    if lock.is_at_its_path() {
-        std::fs::remove_file(&shared.path).map_err(|e| Error::io(&shared.path, "remove", &e))?;
-    }
+    std::fs::remove_file(&shared.path).map_err(|e| Error::io(&shared.path, "remove", &e))?;
     Ok(true)
 }
 
