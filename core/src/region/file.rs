@@ -39,7 +39,8 @@ pub fn standard_path(name: &str) -> Result<PathBuf> {
             "1 to 48 letters, digits, '-', '_' or '.', not beginning with '.'; or a path with a '/'",
         ));
     }
-    let directory = match std::env::var_os("FOREBAY_DIR") {
+    let given = std::env::var_os("FOREBAY_DIR").filter(|directory| !directory.is_empty());
+    let directory = match given {
         Some(directory) => PathBuf::from(directory),
         None => {
             let shared = Path::new("/dev/shm");

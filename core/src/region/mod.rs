@@ -158,6 +158,8 @@ impl RegionOptions {
         } else {
             file::standard_path(name_or_path)?
         };
+        // The region outlives a change of directory.
+        let path = std::path::absolute(&path).map_err(|e| Error::io(&path, "resolve", &e))?;
         for _ in 0..file::ATTEMPTS {
             // One opener at a time in a process, so that all get one mapping.
             let mut opened = OPENED.lock();
