@@ -369,6 +369,16 @@ fn create(
         needs: bytes,
         hint,
     };
+    // Filling the disk first and finding out then would hurt others.
+    if sys::free_bytes(directory).is_some_and(|free| bytes > free) {
+        return Err(no_space(FULL.into()));
+    }
+    let largest = sys::file_size_limit();
+    if bytes > largest {
+        return Err(no_space(format!(
+            "this process may make files of at most {largest} bytes; raise that (ulimit -f) or ask for fewer bytes"
+        )));
+    }
     if let Some(left) = container_memory_left() {
         if bytes > left {
             return Err(no_space(format!(
@@ -378,13 +388,9 @@ fn create(
     }
     let (file, temporary) = new_file(path, directory, options.mode)?;
     let finish = || -> Result<Option<(Arc<Memory>, SharedFile)>> {
-        sys::allocate(&file, bytes).map_err(|e| match e.raw_os_error() {
-            Some(libc::ENOSPC | libc::EFBIG | libc::EDQUOT) => no_space(
-                "the file system is full; raise it (docker --shm-size, an emptyDir's sizeLimit) or ask for fewer bytes"
-                    .into(),
-            ),
-            _ => Error::io(path, "allocate", &e),
-        })?;
+        file.set_len(bytes)
+            .and_then(|()| sys::allocate(&file, bytes))
+            .map_err(|e| not_allocated(path, bytes, &e))?;
         let mapping =
             Mapping::new(&file, bytes as usize, false).map_err(|e| Error::io(path, "map", &e))?;
         let memory = Arc::new(Memory::Map(mapping));
@@ -411,6 +417,19 @@ fn create(
         let _ = std::fs::remove_file(from);
     }
     result
+}
+
+const FULL: &str = "the file system is full; raise it (docker --shm-size, an emptyDir's sizeLimit) or ask for fewer bytes";
+
+fn not_allocated(path: &Path, bytes: u64, error: &std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EFBIG | libc::EDQUOT) => Error::OutOfSpace {
+            path: path.to_owned(),
+            needs: bytes,
+            hint: FULL.into(),
+        },
+        _ => Error::io(path, "allocate", error),
+    }
 }
 
 /// A new file in the directory: without a name, or with a temporary one where

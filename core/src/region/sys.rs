@@ -135,18 +135,57 @@ pub fn is_locked(file: &File, bytes: Range<i64>) -> Result<bool> {
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
 
-/// Gives the file its size and its memory, so that no later store can fail.
+/// Gives a file of that many bytes its memory, so that no later store can fail.
+#[cfg(target_os = "linux")]
 pub fn allocate(file: &File, bytes: u64) -> Result<()> {
-    file.set_len(bytes)?;
-    #[cfg(target_os = "linux")]
-    {
+    // A signal interrupts the call and undoes it, so steps are short enough to
+    // get through between the ticks of a profiler.
+    const STEP: u64 = 4 << 20;
+    let mut at = 0;
+    while at < bytes {
+        let step = STEP.min(bytes - at);
         // SAFETY: the descriptor is open for writing.
-        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes as libc::off_t) } {
-            0 => {}
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), at as _, step as _) } {
+            0 => at += step,
+            libc::EINTR => {}
             errno => return Err(Error::from_raw_os_error(errno)),
         }
     }
     Ok(())
+}
+
+/// Elsewhere memory is had when it is used.
+#[cfg(not(target_os = "linux"))]
+pub fn allocate(_file: &File, _bytes: u64) -> Result<()> {
+    Ok(())
+}
+
+/// The largest file that this process may make; beyond it the kernel sends a
+/// deadly signal.
+pub fn file_size_limit() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the struct outlives the call.
+    match unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } {
+        0 => limit.rlim_cur,
+        _ => u64::MAX,
+    }
+}
+
+/// Bytes free in the file system of this directory, if it is limited.
+pub fn free_bytes(directory: &Path) -> Option<u64> {
+    let path = c_path(directory).ok()?;
+    // SAFETY: statvfs is plain data, for which zeros are valid.
+    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is NUL-terminated and the struct outlives the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut stat) } != 0 || stat.f_blocks == 0 {
+        return None;
+    }
+    // The types differ between systems.
+    #[allow(clippy::unnecessary_cast)]
+    Some((stat.f_bfree as u64).saturating_mul(stat.f_frsize as u64))
 }
 
 fn c_path(path: &Path) -> Result<std::ffi::CString> {
