@@ -354,6 +354,11 @@ fn map(shared: &SharedFile) -> Result<Arc<Memory>> {
     if header.load(AT_EPOCH, Relaxed) > sys::boot_clock() {
         return Err(corrupt("its epoch lies in the future".into()));
     }
+    // A copy may have left zeros out; touching them on a full file system is
+    // a SIGBUS.
+    if meta.blocks().saturating_mul(512) < bytes {
+        sys::allocate(&shared.file, bytes).map_err(|e| not_allocated(path, bytes, &e))?;
+    }
     Ok(memory)
 }
 
