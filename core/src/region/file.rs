@@ -6,6 +6,7 @@
 //! Who it belongs to, what it is and who may write to it are asked of the open
 //! descriptor, never of the path.
 
+use super::container;
 use super::layout::*;
 use super::memory::Memory;
 use super::seat::SharedFile;
@@ -384,7 +385,7 @@ fn create(
             "this process may make files of at most {largest} bytes; raise that (ulimit -f) or ask for fewer bytes"
         )));
     }
-    if let Some(left) = container_memory_left() {
+    if let Some(left) = container::memory_left() {
         if bytes > left {
             return Err(no_space(format!(
                 "the container's memory limit leaves {left} bytes; raise it (docker --memory, resources.limits.memory) or ask for fewer bytes"
@@ -555,26 +556,4 @@ fn machine() -> Machine {
         boot: ((boot >> 64) as u64, boot as u64),
         clock_offset,
     }
-}
-
-/// What the control group lets this process still allocate, if it has a limit.
-/// Clean file pages count as free: the kernel drops them when memory is short.
-fn container_memory_left() -> Option<u64> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mut directory = PathBuf::from("/sys/fs/cgroup");
-    directory.push(group.trim_start_matches('/'));
-    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
-    let limit: u64 = read("memory.max")?.trim().parse().ok()?;
-    let used: u64 = read("memory.current")?.trim().parse().ok()?;
-    let stat = read("memory.stat")?;
-    let field = |name: &str| -> u64 {
-        stat.lines()
-            .filter_map(|line| line.split_once(' '))
-            .find(|(field, _)| *field == name)
-            .and_then(|(_, value)| value.parse().ok())
-            .unwrap_or(0)
-    };
-    let droppable = field("file").saturating_sub(field("shmem"));
-    Some(limit.saturating_sub(used.saturating_sub(droppable)))
 }

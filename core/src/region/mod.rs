@@ -1,6 +1,7 @@
 //! The region: one array of words that holds every object, private to the
 //! process or a file that every worker maps.
 
+mod container;
 mod directory;
 pub(crate) mod events;
 mod file;
