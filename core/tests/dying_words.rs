@@ -476,11 +476,11 @@ struct Nobody;
 impl Observer for Nobody {
     fn transition(&self, _: State, _: u64) {}
 
-    fn seat(&self) -> u64 {
+    fn holder(&self) -> u64 {
         0
     }
 
-    fn seat_is_dead(&self, _: u64) -> bool {
+    fn holder_is_dead(&self, _: u64) -> bool {
         false
     }
 }

@@ -214,11 +214,11 @@ impl Observer for Transitions<'_> {
         }
     }
 
-    fn seat(&self) -> u64 {
+    fn holder(&self) -> u64 {
         0
     }
 
-    fn seat_is_dead(&self, _: u64) -> bool {
+    fn holder_is_dead(&self, _: u64) -> bool {
         false
     }
 }

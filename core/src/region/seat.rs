@@ -162,11 +162,23 @@ impl Seats {
         }
     }
 
-    /// Whether the kernel proves that nobody sits in this seat.
-    pub fn seat_is_empty(&self, seat: usize) -> bool {
+    /// This process in 16 bits, for leases, which expire anyhow: {low bits of
+    /// the seat's epoch 8, seat + 1 8}. The last seat has no such name: 0.
+    pub fn short_name(&self) -> u64 {
+        self.mine().map_or(0, short_name)
+    }
+
+    /// Whether the kernel proves that who had this short name is gone.
+    pub fn short_name_is_dead(&self, name: u64) -> bool {
+        let Some(seat) = (name as usize & 0xff).checked_sub(1) else {
+            return false;
+        };
         match &self.file {
-            None => seat != 0,
-            Some(file) => seat >= SEATS || !file.seat_is_live(seat),
+            None => name != self.short_name(),
+            Some(file) => {
+                let epoch = self.header.load(AT_SEATS + seat, Acquire) % Owner::EPOCHS;
+                short_name(Owner::new(seat, epoch)) != name || !file.seat_is_live(seat)
+            }
         }
     }
 
@@ -204,6 +216,13 @@ impl Seats {
         self.owner.store(owner.word(), Relaxed);
         self.generation.store(generation, Release);
         Ok(())
+    }
+}
+
+fn short_name(owner: Owner) -> u64 {
+    match owner.seat() {
+        Some(seat) if seat < 0xff => (owner.epoch() & 0xff) << 8 | (seat as u64 + 1),
+        _ => 0,
     }
 }
 
