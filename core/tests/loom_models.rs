@@ -7,11 +7,11 @@
 //! executions. Each model asserts the set of outcomes that it saw, exactly, and
 //! that loom ran at least so many executions.
 
+use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::limiter::{Answer, OnFull, Rule, Table, Witness};
 use forebay::internals::lock::{self, Owner, Participant};
 use forebay::internals::Words;
-use forebay::breaker::Outcome;
 use forebay::State;
 use loom::sync::atomic::{fence, AtomicU64};
 use std::collections::BTreeSet;
@@ -90,7 +90,10 @@ fn explore<T: Ord + Debug + Send + 'static>(
             seen.1 += 1;
         });
         let seen = seen.lock().unwrap();
-        println!("exact {exact}: {} executions, outcomes {:?}", seen.1, seen.0);
+        println!(
+            "exact {exact}: {} executions, outcomes {:?}",
+            seen.1, seen.0
+        );
         assert_eq!(seen.0, expected, "exact {exact}");
         assert!(seen.1 >= least, "exact {exact}: only {} executions", seen.1);
     }
@@ -181,7 +184,7 @@ fn the_lock_excludes_and_publishes() {
 /// shard reads: what is believed is never half old, half new.
 #[test]
 fn a_believed_read_is_never_torn() {
-    use forebay::internals::shard::sequence;
+    use forebay::internals::cache::sequence;
     explore(3, [100, 30], [None, Some((0, 0)), Some((1, 1))], |exact| {
         let words = Arc::new(LoomWords::new(3, exact));
         let writer = words.clone();
@@ -211,11 +214,11 @@ impl Observer for Transitions<'_> {
         }
     }
 
-    fn seat(&self) -> u64 {
+    fn holder(&self) -> u64 {
         0
     }
 
-    fn seat_is_dead(&self, _: u64) -> bool {
+    fn holder_is_dead(&self, _: u64) -> bool {
         false
     }
 }

@@ -23,7 +23,10 @@ const MUST_NOT: [(&str, &[&str]); 5] = [
     ("breaker", &["limiter", "cache", "histogram"]),
     ("histogram", &["limiter", "cache", "breaker"]),
     // The face of a region opens objects; nothing else in there knows them.
-    ("region", &["limiter::", "cache::", "breaker::", "histogram::"]),
+    (
+        "region",
+        &["limiter::", "cache::", "breaker::", "histogram::"],
+    ),
 ];
 
 /// Checks both.
@@ -68,9 +71,9 @@ fn modules() -> Result<()> {
             let text = std::fs::read_to_string(&file)?;
             for module in forbidden {
                 let import = format!("crate::{module}");
-                let line = text
-                    .lines()
-                    .position(|line| line.contains(&import) && !line.trim_start().starts_with("//"));
+                let line = text.lines().position(|line| {
+                    line.contains(&import) && !line.trim_start().starts_with("//")
+                });
                 ensure!(
                     line.is_none(),
                     "{}:{}: names {import}",

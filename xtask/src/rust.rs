@@ -19,7 +19,15 @@ pub fn bad_files() -> Result<PathBuf> {
     }
     std::fs::create_dir_all(&folder)?;
     run(cargo()
-        .args(["run", "--quiet", "--package", "forebay", "--example", "bad_files", "--"])
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "forebay",
+            "--example",
+            "bad_files",
+            "--",
+        ])
         .arg(&folder))?;
     Ok(folder)
 }

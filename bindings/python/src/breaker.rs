@@ -35,8 +35,8 @@ impl Breaker {
 
     /// Gives the permit back; whether the outcome counted.
     #[inline]
-    pub fn leave(&self, permit: u64, outcome: Outcome) -> bool {
-        self.breaker.leave(permit, outcome)
+    pub fn leave(&self, py: Python<'_>, permit: u64, outcome: Outcome) -> PyResult<bool> {
+        engine::run(py, || self.breaker.leave(permit, outcome))
     }
 
     /// What a call came to. Only an `Exception` can be a failure: cancellation
@@ -84,18 +84,18 @@ impl Breaker {
                     return settled(py)?.call1((value, permit));
                 }
                 Err(error) => {
-                    this.leave(permit, Outcome::Failure);
+                    this.leave(py, permit, Outcome::Failure)?;
                     return Err(error);
                 }
             }
         }
         match this.outcome(py, result.as_ref()) {
             Ok(outcome) => {
-                engine::run(py, || this.leave(permit, outcome))?;
+                this.leave(py, permit, outcome)?;
                 result
             }
             Err(error) => {
-                this.leave(permit, Outcome::Failure);
+                this.leave(py, permit, Outcome::Failure)?;
                 Err(error)
             }
         }

@@ -23,14 +23,19 @@ pub fn attempt<T>(py: Python<'_>, call: impl FnOnce() -> forebay::Result<T>) -> 
     run(py, call)?.map_err(|error| raise(py, error))
 }
 
-/// Runs an engine call that may wait for another process (opening a region,
-/// creating an object: both take the creation lock) with other Python threads
-/// free to go on.
-pub fn attempt_detached<T: Send>(
+/// Runs an engine call that may wait for another process (opening a region or
+/// one of its objects takes the creation lock) with other Python threads free
+/// to go on, but not to fork: see `forebay._fork`.
+pub fn open<T: Send>(
     py: Python<'_>,
     call: impl FnOnce() -> forebay::Result<T> + Send,
 ) -> PyResult<T> {
-    py.detach(|| catch_unwind(AssertUnwindSafe(call)))
+    static OPENING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let opening = OPENING.import(py, "forebay._fork", "opening")?;
+    opening.call_method0("acquire")?;
+    let answer = py.detach(|| catch_unwind(AssertUnwindSafe(call)));
+    opening.call_method0("release")?;
+    answer
         .unwrap_or_else(|panic| Err(caught(&*panic)))
         .map_err(|error| raise(py, error))
 }

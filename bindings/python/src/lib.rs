@@ -19,6 +19,8 @@ mod guarded;
 mod histogram;
 mod key;
 mod limiter;
+mod opening;
+mod options;
 mod permit;
 mod rate;
 mod region;
@@ -38,9 +40,10 @@ mod _core {
         guarded::Guarded,
         histogram::{Histogram, Timer},
         limiter::Limiter,
+        opening::{open, private},
         permit::Permit,
         rate::Rate,
-        region::{open, private, Region},
+        region::Region,
         snapshot::Snapshot,
         verdict::Verdict,
     };

@@ -1,11 +1,9 @@
 //! `Permit`: leave to make one call.
 
 use crate::breaker::Breaker;
-use crate::engine;
 use forebay::breaker::Outcome;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Leave to make one call, to be told what became of it; a context manager.
@@ -34,7 +32,7 @@ impl Permit {
         if self.told.swap(true, Ordering::Relaxed) {
             return Ok(false);
         }
-        engine::run(py, || self.breaker.get().leave(self.number, outcome))
+        self.breaker.get().leave(py, self.number, outcome)
     }
 
     fn judge(&self, py: Python<'_>, result: Result<&Bound<'_, PyAny>, &PyErr>) -> PyResult<()> {
@@ -125,9 +123,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if !*self.told.get_mut() {
             // A destructor has nobody to raise to.
-            let _ = catch_unwind(AssertUnwindSafe(|| {
-                self.breaker.get().leave(self.number, self.unsaid)
-            }));
+            let _ = Python::attach(|py| self.breaker.get().leave(py, self.number, self.unsaid));
         }
     }
 }

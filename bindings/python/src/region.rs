@@ -1,17 +1,18 @@
 //! `Region`: the memory that limiters, caches, breakers and histograms live in.
 
-use crate::arguments::{duration, invalid, small, unsigned};
+use crate::arguments::{duration, invalid, small, type_name, unsigned};
 use crate::breaker::Breaker;
 use crate::cache::Cache;
-use crate::engine::{self, attempt_detached, raise};
+use crate::engine::{self, raise};
 use crate::histogram::Histogram;
 use crate::limiter::Limiter;
-use crate::rate::rate;
+use crate::options::{by_tier, given, share, with, UNSAID};
+use crate::rate;
 use crate::values;
-use forebay::{BreakerOptions, CacheOptions, Error, LimiterOptions, RegionOptions};
+use forebay::{BreakerOptions, CacheOptions, Error, LimiterOptions};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString};
+use pyo3::types::{PyBool, PyDict, PyList};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,90 +24,8 @@ pub struct Region {
     region: Mutex<Option<forebay::Region>>,
 }
 
-/// Opens a shared region by name or path; creates it if it does not exist.
-#[pyfunction]
-#[pyo3(signature = (name_or_path, /, *, bytes=None, mode=None, create=true, fresh=false, ephemeral=false, manual_clock=false))]
-#[allow(clippy::too_many_arguments)] // keywords in Python
-pub fn open(
-    py: Python<'_>,
-    name_or_path: &Bound<'_, PyAny>,
-    bytes: Option<&Bound<'_, PyAny>>,
-    mode: Option<&Bound<'_, PyAny>>,
-    create: bool,
-    fresh: bool,
-    ephemeral: bool,
-    manual_clock: bool,
-) -> PyResult<Region> {
-    let place = place(name_or_path)?;
-    let mut options = options(bytes, manual_clock)?
-        .create(create)
-        .fresh(fresh)
-        .ephemeral(ephemeral);
-    if let Some(mode) = mode {
-        options = options.mode(small("mode", mode)?);
-    }
-    attempt_detached(py, || options.open(&place)).map(Region::new)
-}
-
-/// Makes a region of this process alone.
-#[pyfunction]
-#[pyo3(signature = (*, bytes=None, manual_clock=false))]
-pub fn private(
-    py: Python<'_>,
-    bytes: Option<&Bound<'_, PyAny>>,
-    manual_clock: bool,
-) -> PyResult<Region> {
-    let options = options(bytes, manual_clock)?;
-    attempt_detached(py, || options.private()).map(Region::new)
-}
-
-fn options(bytes: Option<&Bound<'_, PyAny>>, manual_clock: bool) -> PyResult<RegionOptions> {
-    let mut options = RegionOptions::new().manual_clock(manual_clock);
-    if let Some(bytes) = bytes {
-        options = options.bytes(unsigned("bytes", bytes)?);
-    }
-    Ok(options)
-}
-
-/// A `str` is a name, or a path if it has a slash; a `PathLike` is a path.
-fn place(given: &Bound<'_, PyAny>) -> PyResult<String> {
-    if let Ok(text) = given.cast::<PyString>() {
-        return Ok(text.to_str()?.to_owned());
-    }
-    let path = given
-        .py()
-        .import("os")?
-        .call_method1("fspath", (given,))
-        .map_err(|_| not_a_place(given))?;
-    let path = path
-        .cast::<PyString>()
-        .map_err(|_| not_a_place(given))?
-        .to_str()?;
-    Ok(if path.contains('/') {
-        path.to_owned()
-    } else {
-        format!("./{path}")
-    })
-}
-
-fn not_a_place(given: &Bound<'_, PyAny>) -> PyErr {
-    PyTypeError::new_err(format!(
-        "a region's name or path: str or os.PathLike[str], not {}",
-        crate::arguments::type_name(given)
-    ))
-}
-
-/// An option that was given, through its conversion.
-fn given<T>(
-    argument: &'static str,
-    value: Option<&Bound<'_, PyAny>>,
-    convert: fn(&'static str, &Bound<'_, PyAny>) -> PyResult<T>,
-) -> PyResult<Option<T>> {
-    value.map(|value| convert(argument, value)).transpose()
-}
-
 impl Region {
-    fn new(region: forebay::Region) -> Region {
+    pub fn new(region: forebay::Region) -> Region {
         Region {
             region: Mutex::new(Some(region)),
         }
@@ -139,17 +58,10 @@ impl Region {
         max_keys: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Limiter> {
         let region = self.open(py)?;
-        let options = match rate {
-            Some(rate) => {
-                let mut options = LimiterOptions::new(crate::rate::rate(rate)?);
-                if let Some(tiers) = tiers {
-                    options = with_tiers(options, tiers)?;
-                }
-                if let Some(max_keys) = given("max_keys", max_keys, unsigned)? {
-                    options = options.max_keys(max_keys);
-                }
-                Some(options)
-            }
+        let tiers = tiers.map(by_tier).transpose()?;
+        let max_keys = given("max_keys", max_keys, unsigned)?;
+        let rate = match rate {
+            Some(rate) => Some(rate::rate(rate)?),
             None if tiers.is_some() || max_keys.is_some() => {
                 return Err(raise(
                     py,
@@ -158,7 +70,17 @@ impl Region {
             }
             None => None,
         };
-        attempt_detached(py, || region.limiter(name, options)).map(Limiter::new)
+        engine::open(py, || {
+            let options = rate.map(|rate| {
+                let mut options = LimiterOptions::new(rate);
+                for (name, rate) in tiers.unwrap_or_default() {
+                    options = options.tier(name, rate);
+                }
+                with(options, max_keys, LimiterOptions::max_keys)
+            });
+            region.limiter(name, options)
+        })
+        .map(Limiter::new)
     }
 
     /// A cache: created, or attached to if there is one of that name.
@@ -176,32 +98,29 @@ impl Region {
         create: bool,
     ) -> PyResult<Cache> {
         let region = self.open(py)?;
-        let mut options = CacheOptions::new();
-        let mut chosen = false;
-        if let Some(bytes) = given("bytes", bytes, unsigned)? {
-            (options, chosen) = (options.bytes(bytes), true);
-        }
-        if let Some(max_entries) = given("max_entries", max_entries, unsigned)? {
-            (options, chosen) = (options.max_entries(max_entries), true);
-        }
-        if let Some(max_item) = given("max_item", max_item, unsigned)? {
-            (options, chosen) = (options.max_item(max_item), true);
-        }
-        if let Some(shards) = given("shards", shards, unsigned)? {
-            (options, chosen) = (options.shards(shards), true);
-        }
-        if let Some(ttl) = given("ttl", ttl, duration)? {
-            (options, chosen) = (options.ttl(ttl), true);
-        }
+        let bytes = given("bytes", bytes, unsigned)?;
+        let max_entries = given("max_entries", max_entries, unsigned)?;
+        let max_item = given("max_item", max_item, unsigned)?;
+        let shards = given("shards", shards, unsigned)?;
+        let ttl = given("ttl", ttl, duration)?;
+        let options = || {
+            let options = CacheOptions::new();
+            let options = with(options, bytes, CacheOptions::bytes);
+            let options = with(options, max_entries, CacheOptions::max_entries);
+            let options = with(options, max_item, CacheOptions::max_item);
+            let options = with(options, shards, CacheOptions::shards);
+            with(options, ttl, CacheOptions::ttl)
+        };
+        let chosen = [bytes, max_entries, max_item, shards] != [None; 4] || ttl.is_some();
         attach_or_create(py, create, chosen, |create| {
-            region.cache(name, create.then(|| options.clone()))
+            region.cache(name, create.then(options))
         })
         .map(Cache::new)
     }
 
     /// A breaker: created, or attached to if there is one of that name.
     #[pyo3(
-        signature = (name, *, failure_threshold=None, failure_rate=Share::Unsaid, volume_threshold=None, window=None, open_for=None, success_threshold=None, half_open_calls=None, probe_lease=None, is_failure=None, create=true),
+        signature = (name, *, failure_threshold=None, failure_rate=UNSAID, volume_threshold=None, window=None, open_for=None, success_threshold=None, half_open_calls=None, probe_lease=None, is_failure=None, create=true),
         text_signature = "($self, name, *, failure_threshold=None, failure_rate=..., volume_threshold=None, window=None, open_for=None, success_threshold=None, half_open_calls=None, probe_lease=None, is_failure=None, create=True)"
     )]
     #[allow(clippy::too_many_arguments)] // keywords in Python
@@ -210,7 +129,7 @@ impl Region {
         py: Python<'_>,
         name: &str,
         failure_threshold: Option<&Bound<'_, PyAny>>,
-        #[pyo3(from_py_with = share)] failure_rate: Share,
+        #[pyo3(from_py_with = share)] failure_rate: Option<Option<f64>>,
         volume_threshold: Option<&Bound<'_, PyAny>>,
         window: Option<&Bound<'_, PyAny>>,
         open_for: Option<&Bound<'_, PyAny>>,
@@ -225,40 +144,33 @@ impl Region {
             if !judge.is_callable() {
                 return Err(PyTypeError::new_err(format!(
                     "is_failure: a callable, not {}",
-                    crate::arguments::type_name(judge)
+                    type_name(judge)
                 )));
             }
         }
-        let mut options = BreakerOptions::new();
-        let mut chosen = false;
-        if let Some(n) = given("failure_threshold", failure_threshold, small)? {
-            (options, chosen) = (options.failure_threshold(n), true);
-        }
-        match failure_rate {
-            Share::Unsaid => {}
-            Share::Off => (options, chosen) = (options.failure_rate(None), true),
-            Share::Of(rate) => (options, chosen) = (options.failure_rate(rate), true),
-        }
-        if let Some(n) = given("volume_threshold", volume_threshold, small)? {
-            (options, chosen) = (options.volume_threshold(n), true);
-        }
-        if let Some(window) = given("window", window, duration)? {
-            (options, chosen) = (options.window(window), true);
-        }
-        if let Some(open_for) = given("open_for", open_for, duration)? {
-            (options, chosen) = (options.open_for(open_for), true);
-        }
-        if let Some(n) = given("success_threshold", success_threshold, small)? {
-            (options, chosen) = (options.success_threshold(n), true);
-        }
-        if let Some(n) = given("half_open_calls", half_open_calls, small)? {
-            (options, chosen) = (options.half_open_calls(n), true);
-        }
-        if let Some(lease) = given("probe_lease", probe_lease, duration)? {
-            (options, chosen) = (options.probe_lease(lease), true);
-        }
+        let failures = given("failure_threshold", failure_threshold, small)?;
+        let volume = given("volume_threshold", volume_threshold, small)?;
+        let window = given("window", window, duration)?;
+        let open_for = given("open_for", open_for, duration)?;
+        let successes = given("success_threshold", success_threshold, small)?;
+        let probes = given("half_open_calls", half_open_calls, small)?;
+        let lease = given("probe_lease", probe_lease, duration)?;
+        let options = || {
+            let options = BreakerOptions::new();
+            let options = with(options, failures, BreakerOptions::failure_threshold);
+            let options = with(options, failure_rate, BreakerOptions::failure_rate);
+            let options = with(options, volume, BreakerOptions::volume_threshold);
+            let options = with(options, window, BreakerOptions::window);
+            let options = with(options, open_for, BreakerOptions::open_for);
+            let options = with(options, successes, BreakerOptions::success_threshold);
+            let options = with(options, probes, BreakerOptions::half_open_calls);
+            with(options, lease, BreakerOptions::probe_lease)
+        };
+        let chosen = [failures, volume, successes, probes] != [None; 4]
+            || [window, open_for, lease] != [None; 3]
+            || failure_rate.is_some();
         let breaker = attach_or_create(py, create, chosen, |create| {
-            region.breaker(name, create.then(|| options.clone()))
+            region.breaker(name, create.then(options))
         })?;
         Ok(Breaker::new(
             breaker,
@@ -270,7 +182,7 @@ impl Region {
     #[pyo3(signature = (name))]
     fn histogram(&self, py: Python<'_>, name: &str) -> PyResult<Histogram> {
         let region = self.open(py)?;
-        let histogram = attempt_detached(py, || region.histogram(name, None))?;
+        let histogram = engine::open(py, || region.histogram(name, None))?;
         Ok(Histogram::new(histogram, region))
     }
 
@@ -412,31 +324,6 @@ fn since(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     unsigned("since", value)
 }
 
-/// A breaker's failure rate: `...` when it was not given, `None` for off.
-enum Share {
-    Unsaid,
-    Off,
-    Of(f64),
-}
-
-fn share(value: &Bound<'_, PyAny>) -> PyResult<Share> {
-    if value.is_none() {
-        return Ok(Share::Off);
-    }
-    if value.is_instance_of::<pyo3::types::PyEllipsis>() {
-        return Ok(Share::Unsaid);
-    }
-    Ok(Share::Of(value.extract()?))
-}
-
-fn with_tiers(mut options: LimiterOptions, tiers: &Bound<'_, PyAny>) -> PyResult<LimiterOptions> {
-    for pair in tiers.cast::<PyMapping>()?.items()? {
-        let (name, value): (Bound<'_, PyString>, Bound<'_, PyAny>) = pair.extract()?;
-        options = options.tier(name.to_str()?, rate(&value)?);
-    }
-    Ok(options)
-}
-
 /// With options: create, or attach to what agrees with them. Without: attach to
 /// what is there, as it is, and create with the defaults only if nothing is.
 /// With `create=False`: attach only.
@@ -447,14 +334,14 @@ fn attach_or_create<T: Send>(
     call: impl Fn(bool) -> forebay::Result<T> + Send + Sync,
 ) -> PyResult<T> {
     if !create && chosen {
-        let given = pyo3::types::PyBool::new(py, false);
+        let given = PyBool::new(py, false);
         return Err(invalid(
             "create",
             given.as_any(),
             "True when other options are given",
         ));
     }
-    attempt_detached(py, || {
+    engine::open(py, || {
         if !chosen {
             match call(false) {
                 Err(Error::NotFound { .. }) if create => {}

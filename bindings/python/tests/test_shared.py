@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -179,6 +180,32 @@ def test_a_child_forked_while_threads_hammer_is_not_held_up(shared_path: str) ->
             limiter.allow(f"user {turn}")
             cache.set(f"child {turn}", b"y")
             cache.get(f"page {turn}")
+
+    try:
+        for _ in range(20):
+            in_child(work)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_child_forked_while_threads_open_can_open(shared_path: str) -> None:
+    stop = threading.Event()
+
+    def hammer(number: int) -> None:
+        while not stop.is_set():
+            with forebay.open(f"{shared_path}.{number}", bytes=1 << 20) as region:
+                region.histogram("http")
+
+    threads = [threading.Thread(target=hammer, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+
+    def work() -> None:
+        signal.alarm(20)  # a child that hangs is killed, and fails
+        with forebay.open(f"{shared_path}.0", bytes=1 << 20) as region:
+            region.histogram("http").record(1)
 
     try:
         for _ in range(20):

@@ -5,6 +5,7 @@ mod container;
 mod directory;
 pub(crate) mod events;
 mod file;
+mod fork_lock;
 pub(crate) mod layout;
 #[doc(hidden)]
 pub mod lock;
@@ -22,8 +23,8 @@ use crate::{
     Breaker, BreakerOptions, Cache, CacheOptions, Error, Histogram, HistogramOptions, Kind,
     Limiter, LimiterOptions, Result,
 };
+use fork_lock::ForkLock;
 use layout::*;
-use parking_lot::Mutex;
 use seat::{Seats, SharedFile};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -230,7 +231,7 @@ impl RegionOptions {
 }
 
 /// The shared regions that this process has open, by device and inode.
-static OPENED: Mutex<Opened> = Mutex::new(Opened::new());
+static OPENED: ForkLock<Opened> = ForkLock::new(Opened::new(), Opened::new);
 
 type Opened = Vec<((u64, u64), Weak<Inner>)>;
 

@@ -13,12 +13,12 @@
 //!
 //! A private region has one participant: this process, by its fork generation.
 
+use super::fork_lock::ForkLock;
 use super::layout::{AT_SEATS, SEATS};
 use super::lock::{Owner, Participant};
 use super::sys::{self, Hold, Mapping};
 use crate::words::{Span, Words};
 use crate::{Error, Result};
-use parking_lot::Mutex;
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -119,7 +119,7 @@ pub struct Seats {
     generation: AtomicU64,
     /// This process as lock words name it.
     owner: AtomicU64,
-    taken: Mutex<Option<Seat>>,
+    taken: ForkLock<Option<Seat>>,
 }
 
 impl Seats {
@@ -130,7 +130,7 @@ impl Seats {
             file,
             generation: AtomicU64::new(0),
             owner: AtomicU64::new(0),
-            taken: Mutex::new(None),
+            taken: ForkLock::new(None, || None),
         };
         seats.sit()?;
         Ok(seats)
@@ -162,11 +162,23 @@ impl Seats {
         }
     }
 
-    /// Whether the kernel proves that nobody sits in this seat.
-    pub fn seat_is_empty(&self, seat: usize) -> bool {
+    /// This process in 16 bits, for leases, which expire anyhow: {low bits of
+    /// the seat's epoch 8, seat + 1 8}. The last seat has no such name: 0.
+    pub fn short_name(&self) -> u64 {
+        self.mine().map_or(0, short_name)
+    }
+
+    /// Whether the kernel proves that who had this short name is gone.
+    pub fn short_name_is_dead(&self, name: u64) -> bool {
+        let Some(seat) = (name as usize & 0xff).checked_sub(1) else {
+            return false;
+        };
         match &self.file {
-            None => seat != 0,
-            Some(file) => seat >= SEATS || !file.seat_is_live(seat),
+            None => name != self.short_name(),
+            Some(file) => {
+                let epoch = self.header.load(AT_SEATS + seat, Acquire) % Owner::EPOCHS;
+                short_name(Owner::new(seat, epoch)) != name || !file.seat_is_live(seat)
+            }
         }
     }
 
@@ -204,6 +216,13 @@ impl Seats {
         self.owner.store(owner.word(), Relaxed);
         self.generation.store(generation, Release);
         Ok(())
+    }
+}
+
+fn short_name(owner: Owner) -> u64 {
+    match owner.seat() {
+        Some(seat) if seat < 0xff => (owner.epoch() & 0xff) << 8 | (seat as u64 + 1),
+        _ => 0,
     }
 }
 

@@ -18,10 +18,11 @@ whatever language each is written.
                 pages.set("/", body)
 
 Durations are seconds or ``datetime.timedelta``. Handles keep their region
-alive, work from any thread, and in a child after ``fork``. Nothing here waits
-while it holds the interpreter.
+alive, work from any thread, and in a child after ``fork``. Only opening a region
+or an object may wait for other processes, and other threads run meanwhile.
 """
 
+import forebay._fork  # noqa: F401  (its hooks must stand before anything is opened)
 from forebay._core import (
     Breaker,
     Cache,

@@ -61,8 +61,8 @@ def open(
     mode: permission bits of a created file: 0o600, or 0o660.
     create: False attaches only; ``NotFound`` if there is nothing.
     fresh: start anew unless another live process has the region open.
-    ephemeral: the last process to close it removes the file. A process that
-        exits without closing does not remove it.
+    ephemeral: the last process to let go of it removes the file; one that is
+        killed does not.
     manual_clock: the region's clock stands still until ``advance``; fixed when
         the region is created.
 
@@ -140,13 +140,14 @@ class Region:
         create: bool = True,
     ) -> Breaker:
         """A breaker. Without options it attaches to what is there, as it is,
-        and creates one with the defaults only if nothing is.
+        and creates one with the defaults only if nothing is. With options, those
+        that are left out are the defaults.
 
         failure_threshold: consecutive failures that open it (5); 0 is off.
         failure_rate: share of failures in the window that opens it (0.5);
             None is off.
         volume_threshold: calls in the window before the rate counts (10).
-        window: length of the window (100 s), from 100 ms to an hour.
+        window: length of the window (10 s), from 10 ms to a day.
         open_for: how long it stays open (60 s).
         success_threshold: successes, while half-open, that close it (2).
         half_open_calls: calls at once while half-open (1), at most 16.
@@ -258,7 +259,11 @@ class Limiter:
         """The limiter's name in its region."""
 
     def allow(self, key: Key, /, cost: int = 1, tier: str | None = None) -> bool:
-        """Spends `cost` tokens if they are there; whether they were."""
+        """Spends `cost` tokens if they are there; whether they were.
+
+        An unknown tier is the default one, and counted. A cost above the burst
+        is refused and spends nothing.
+        """
 
     def take(self, key: Key, /, cost: int = 1, tier: str | None = None) -> Verdict:
         """As `allow`, with all that there is to know of the answer."""

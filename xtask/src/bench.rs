@@ -1,0 +1,4 @@
+//! x
+pub fn bench(_: Vec<String>) -> anyhow::Result<()> {
+    Ok(())
+}
