@@ -71,11 +71,7 @@ pub fn read(header: &Span, since: u64, name_of: impl Fn(usize) -> String) -> Eve
         });
     }
     let lost = next.saturating_sub(since) - events.len() as u64;
-    Events {
-        events,
-        next: next.max(since.min(next)),
-        lost,
-    }
+    Events { events, next, lost }
 }
 
 fn slot(sequence: u64) -> usize {
