@@ -322,11 +322,11 @@ impl World<'_> {
             self.next(&state, &mut next);
             for state in next.drain(..) {
                 if seen.insert(digest(&state)) {
-                    if seen.len() % 1_000_000 == 0 { eprintln!("{} states, open {}", seen.len(), open.len()); }
                     open.push(state);
                 }
             }
         }
+        println!("{} states", seen.len());
         seen.len()
     }
 }
@@ -413,56 +413,52 @@ fn strict_sleeping_claimers_evict_nobody_who_was_charged_meanwhile() {
     assert!(states > 5_000, "only {states} states");
 }
 
-/// Three newcomers with one key between two of them, and time that passes.
+/// Two claimers who come back for more on a table of drained buckets, while
+/// time passes.
 #[test]
 fn strict_newcomers_on_a_table_with_drained_buckets() {
     let states = World {
         on_full: OnFull::Strict,
         slots: 2,
-        rule: rule(2),
+        rule: rule(1),
         jump: TOKEN,
-        jumps: 2,
-        calls: &[&[1, 1], &[1], &[2]],
+        jumps: 3,
+        calls: &[&[1, 1], &[1, 2]],
         before: &[(3, TOKEN), (4, TOKEN)],
     }
     .search();
-    assert!(states > 20_000, "only {states} states");
+    assert!(states > 10_000, "only {states} states");
 }
 
 /// The same with fresh bursts for newcomers: the bound grows by one burst for
 /// every live eviction, and by no more.
 #[test]
 fn lenient_claimers_gain_only_what_is_counted() {
-    for calls in [
-        &[&[1u64][..], &[1], &[2]] as &[&[u64]],
-        &[&[1, 1], &[2], &[3]],
-    ] {
-        let states = World {
-            on_full: OnFull::Lenient,
-            slots: 2,
-            rule: rule(1),
-            jump: TOKEN,
-            jumps: 1,
-            calls,
-            before: &[(1, TOKEN)],
-        }
-        .search();
-        assert!(states > 5_000, "only {states} states");
+    let states = World {
+        on_full: OnFull::Lenient,
+        slots: 2,
+        rule: rule(1),
+        jump: TOKEN,
+        jumps: 1,
+        calls: &[&[1, 1], &[1, 2]],
+        before: &[(3, TOKEN), (4, TOKEN)],
     }
+    .search();
+    assert!(states > 10_000, "only {states} states");
 }
 
 /// Three slots, so that a claimer can help one claim while another is lower.
 #[test]
-fn strict_three_slots() {
+fn strict_claimers_help_each_other_among_three_slots() {
     let states = World {
         on_full: OnFull::Strict,
         slots: 3,
         rule: rule(1),
         jump: TOKEN,
         jumps: 0,
-        calls: &[&[1], &[1], &[1]],
+        calls: &[&[1, 2], &[1]],
         before: &[],
     }
     .search();
-    assert!(states > 20_000, "only {states} states");
+    assert!(states > 10_000, "only {states} states");
 }

@@ -240,7 +240,11 @@ fn cache_step(region: &Region, cache: &Cache, step: &Value, at: &str) {
                 },
             };
             let value = bytes(step, "value").unwrap();
-            assert_eq!(cache.set_with(key(), value, options), step["expect"], "{at}");
+            assert_eq!(
+                cache.set_with(key(), value, options),
+                step["expect"],
+                "{at}"
+            );
         }
         "get" => assert_eq!(cache.get(key()), bytes(step, "expect"), "{at}"),
         "contains" => assert_eq!(cache.contains(key()), step["expect"], "{at}"),
@@ -278,12 +282,7 @@ fn cache_step(region: &Region, cache: &Cache, step: &Value, at: &str) {
     }
 }
 
-fn breaker_step(
-    breaker: &Breaker,
-    permits: &mut HashMap<String, Permit>,
-    step: &Value,
-    at: &str,
-) {
+fn breaker_step(breaker: &Breaker, permits: &mut HashMap<String, Permit>, step: &Value, at: &str) {
     let mut permit = || permits.remove(step["permit"].as_str().unwrap()).unwrap();
     match step["do"].as_str().unwrap() {
         "enter" => match breaker.enter() {

@@ -24,7 +24,7 @@ use super::cells::{worst, Cells};
 use super::geometry::{ShardGeometry, ENTRY_WORDS, SHARD_WORDS, STAMPS};
 use crate::hash::Hash;
 use crate::words::Words;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// The lock word.
 pub const LOCK: usize = 0;
@@ -81,6 +81,41 @@ const ENTRY_STAMP: usize = 7;
 /// Steps of a probe after which the index is taken for damaged. At the load of
 /// at most two thirds, longer runs do not occur.
 const PROBES: usize = 1024;
+
+/// The sequence word: how writers warn readers.
+pub mod sequence {
+    use crate::words::Words;
+    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+    /// A change begins: the sequence is odd from here on.
+    #[inline]
+    pub fn begin<W: Words>(words: &W, at: usize) -> u64 {
+        let sequence = words.load(at, Relaxed) | 1;
+        words.store(at, sequence, Relaxed);
+        // Release: whoever sees a later store sees the odd sequence too.
+        words.fence(Release);
+        sequence
+    }
+
+    /// The change that `begin` returned is complete.
+    #[inline]
+    pub fn end<W: Words>(words: &W, at: usize, sequence: u64) {
+        words.store(at, sequence.wrapping_add(1), Release);
+    }
+
+    /// Reads without a lock; `None` if a change went on meanwhile.
+    #[inline]
+    pub fn read<W: Words, T>(words: &W, at: usize, read: impl FnOnce() -> T) -> Option<T> {
+        let sequence = words.load(at, Acquire);
+        if sequence & 1 == 1 {
+            return None;
+        }
+        let value = read();
+        // Acquire: the second look at the sequence comes after all the above.
+        words.fence(Acquire);
+        (words.load(at, Relaxed) == sequence).then_some(value)
+    }
+}
 
 /// What is known of an entry beside its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,22 +192,16 @@ impl<'a, W: Words> Shard<'a, W> {
         now: impl FnOnce() -> u64,
         copy: impl FnOnce(&Self, &Found) -> T,
     ) -> Read<(Found, T)> {
-        let sequence = self.load_acquire(SEQUENCE);
-        if sequence & 1 == 1 {
+        let copied = sequence::read(self.words, self.at + SEQUENCE, || {
+            self.find(key, hash)
+                .ok()
+                .flatten()
+                .filter(|(_, found)| self.is_valid(found, hash))
+                .map(|(_, found)| (found, copy(self, &found)))
+        });
+        let Some(copied) = copied else {
             return Read::Disturbed;
-        }
-        let found = self
-            .find(key, hash)
-            .ok()
-            .flatten()
-            .filter(|(_, found)| self.is_valid(found, hash))
-            .map(|(_, found)| found);
-        let copied = found.map(|found| (found, copy(self, &found)));
-        // Acquire: the second look at the sequence comes after all the above.
-        self.words.fence(Acquire);
-        if self.load(SEQUENCE) != sequence {
-            return Read::Disturbed;
-        }
+        };
         match copied {
             // The clock is read only for entries that expire.
             Some((found, copied)) if found.expires == 0 || now() < found.expires => {
@@ -497,16 +526,11 @@ impl<'a, W: Words> Shard<'a, W> {
 
     /// Marks the shard as changing.
     fn begin(&self) -> u64 {
-        let sequence = self.load(SEQUENCE) | 1;
-        self.store(SEQUENCE, sequence);
-        // Release: whoever sees a later store sees the odd sequence too.
-        self.words.fence(Release);
-        sequence
+        sequence::begin(self.words, self.at + SEQUENCE)
     }
 
-    fn end(&self, sequence: u64) {
-        self.words
-            .store(self.at + SEQUENCE, sequence.wrapping_add(1), Release);
+    fn end(&self, change: u64) {
+        sequence::end(self.words, self.at + SEQUENCE, change);
     }
 
     /// Whether a writer began and has not ended.
@@ -538,11 +562,6 @@ impl<'a, W: Words> Shard<'a, W> {
     #[inline]
     fn load(&self, word: usize) -> u64 {
         self.words.load(self.at + word, Relaxed)
-    }
-
-    #[inline]
-    fn load_acquire(&self, word: usize) -> u64 {
-        self.words.load(self.at + word, Acquire)
     }
 
     #[inline]

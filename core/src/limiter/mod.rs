@@ -463,7 +463,6 @@ impl Asked {
     }
 }
 
-
 /// For [`crate::internals`].
 pub mod internals {
     pub use super::rule::{Rule, TICKS};

@@ -229,12 +229,15 @@ fn check_file(path: &Path, file: &File, mode: u32) -> Result<()> {
     if meta.nlink() > 1 {
         return refuse(format!("has {} names (hard links), not one", meta.nlink()));
     }
-    let extra = meta.mode() & 0o777 & !mode;
-    if extra != 0 {
+    let bits = meta.mode() & 0o777;
+    if bits & !mode != 0 {
+        let remedy = if bits & !0o660 == 0 {
+            "to 600, or open it with mode 660"
+        } else {
+            "to 600"
+        };
         return refuse(format!(
-            "has mode {:o}, which lets others in than mode {mode:o} does: chmod it, or open with mode {:o}",
-            meta.mode() & 0o777,
-            meta.mode() & 0o777
+            "has mode {bits:o}, which lets in others than mode {mode:o} does: chmod it {remedy}"
         ));
     }
     Ok(())
@@ -422,7 +425,7 @@ fn random(path: &Path, bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes).map_err(|e| Error::Io {
         path: path.to_owned(),
         operation: "draw random bytes",
-        errno: e.raw_os_error().map_or(0, |n| n as i32),
+        errno: e.raw_os_error().unwrap_or(0),
     })
 }
 

@@ -93,7 +93,7 @@ const _: () = assert!(AT_DIRECTORY == 320);
 const _: () = assert!(ENTRY_GEOMETRY + GEOMETRY_WORDS <= ENTRY_WORDS);
 const _: () = assert!(AT_EVENTS == 2368);
 const _: () = assert!(HEADER_WORDS == 3392);
-const _: () = assert!(HEADER_WORDS % OBJECT_ALIGN == 0);
+const _: () = assert!(HEADER_WORDS.is_multiple_of(OBJECT_ALIGN));
 
 /// A number that differs whenever one of the formats above does: the layout's
 /// fingerprint, beside the version that people read (FNV-1a over the offsets).

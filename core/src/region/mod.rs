@@ -4,6 +4,7 @@
 mod directory;
 pub(crate) mod events;
 mod file;
+mod fork_lock;
 pub(crate) mod layout;
 #[doc(hidden)]
 pub mod lock;
@@ -21,8 +22,8 @@ use crate::{
     Breaker, BreakerOptions, Cache, CacheOptions, Error, Histogram, HistogramOptions, Kind,
     Limiter, LimiterOptions, Result,
 };
+use fork_lock::ForkLock;
 use layout::*;
-use parking_lot::Mutex;
 use seat::{Seats, SharedFile};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -204,7 +205,7 @@ impl RegionOptions {
 
     fn check(&self) -> Result<()> {
         let least = HEADER_BYTES + 4096;
-        if self.bytes < least || self.bytes > MAX_BYTES || self.bytes % 8 != 0 {
+        if self.bytes < least || self.bytes > MAX_BYTES || !self.bytes.is_multiple_of(8) {
             return Err(Error::invalid(
                 "bytes",
                 self.bytes,
@@ -223,7 +224,7 @@ impl RegionOptions {
 }
 
 /// The shared regions that this process has open, by device and inode.
-static OPENED: Mutex<Opened> = Mutex::new(Opened::new());
+static OPENED: ForkLock<Opened> = ForkLock::new(Opened::new(), Opened::new);
 
 type Opened = Vec<((u64, u64), Weak<Inner>)>;
 

@@ -13,12 +13,12 @@
 //!
 //! A private region has one participant: this process, by its fork generation.
 
+use super::fork_lock::ForkLock;
 use super::layout::{AT_SEATS, SEATS};
 use super::lock::{Owner, Participant};
 use super::sys::{self, Mapping};
 use crate::words::{Span, Words};
 use crate::{Error, Result};
-use parking_lot::Mutex;
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -112,7 +112,7 @@ pub struct Seats {
     generation: AtomicU64,
     /// This process as lock words name it.
     owner: AtomicU64,
-    taken: Mutex<Option<Seat>>,
+    taken: ForkLock<Option<Seat>>,
 }
 
 impl Seats {
@@ -123,7 +123,7 @@ impl Seats {
             file,
             generation: AtomicU64::new(0),
             owner: AtomicU64::new(0),
-            taken: Mutex::new(None),
+            taken: ForkLock::new(None, || None),
         };
         seats.sit()?;
         Ok(seats)

@@ -1,0 +1,435 @@
+/// <reference types="node" />
+
+/**
+ * A cache, rate limits, circuit breakers and latency histograms in one region
+ * of memory: private to the process, or a file that every worker of the machine
+ * maps, in whatever language it is written.
+ *
+ * Every call is synchronous and short. Durations are milliseconds (fractions
+ * are fine) or text: `'250ms'`, `'10s'`, `'5m'`, `'1h'`, `'1d'`. Counters are
+ * numbers; above 2^53 they lose their last bits.
+ *
+ * Errors carry `code` (`'FB_E_…'`, the same in every language): a `TypeError`
+ * for an argument of the wrong type, a `RangeError` for one outside of what is
+ * allowed, a {@link ForebayError} for the rest.
+ *
+ * Everything works in worker threads: load the package and open the region by
+ * its path in each; the process maps it once.
+ *
+ * @packageDocumentation
+ */
+
+/** Milliseconds, or text such as `'5m'`. Not negative, finite. */
+export type Duration = number | string
+
+/**
+ * What names a bucket or an entry: text (as UTF-8), bytes, or parts, which are
+ * joined so that `['a', 'bc']` and `['ab', 'c']` differ. A whole number as a
+ * part is its decimal text. Text with half of a surrogate pair is refused.
+ */
+export type Key = string | Uint8Array | readonly (string | Uint8Array | number)[]
+
+/** How to open a region. */
+export interface RegionOptions {
+  /** Size of a region that is created: default 16 MiB. An existing one keeps its own. */
+  bytes?: number
+  /** Permission bits of a created file: `0o600` (default) or `0o660`. */
+  mode?: number
+  /** `false`: attach only; a missing file is `FB_E_NOT_FOUND`. */
+  create?: boolean
+  /** Start anew unless another live process has the region open. */
+  fresh?: boolean
+  /** The last process to close it removes the file. */
+  ephemeral?: boolean
+  /** The clock stands still until {@link Region.advance}: for tests. */
+  manualClock?: boolean
+}
+
+/**
+ * Opens a shared region, creating it if it is not there.
+ *
+ * @param nameOrPath a name of 1 to 48 of `A-Za-z0-9._-` (the file is at the
+ * standard place), or a path, which contains a `/`.
+ * @throws ForebayError whose code tells the cause: `FB_E_PERMISSION`,
+ * `FB_E_CORRUPT`, `FB_E_LAYOUT`, `FB_E_OUT_OF_SPACE`, …
+ */
+export function open(nameOrPath: string, options?: RegionOptions): Region
+
+/** Makes a region that only this process (with its worker's own) sees. */
+export function privateRegion(options?: Pick<RegionOptions, 'bytes' | 'manualClock'>): Region
+
+/**
+ * A region of memory and the objects in it.
+ *
+ * Objects live in the region under their names: whoever opens the same name
+ * gets the same object. Sizes are fixed by whoever came first and a different
+ * one is `FB_E_GEOMETRY`; rates, TTLs and thresholds are those of whoever
+ * opened last, for all.
+ */
+export class Region {
+  private constructor()
+  /** The file, or `undefined` for a private region. */
+  readonly path: string | undefined
+  /** Whether other processes can open it. */
+  readonly isShared: boolean
+  /** Its size. */
+  readonly bytes: number
+
+  /**
+   * Creates a limiter or attaches to it.
+   *
+   * @param rate `'60/min burst 90'`, `{rate: 60, per: '1m', burst: 90}`, either
+   * with `tiers` and `maxKeys`; without it, attaches to a limiter that is
+   * there (`FB_E_NOT_FOUND` otherwise: no rate is a good default).
+   */
+  limiter(name: string, rate?: string | LimiterOptions): Limiter
+  /**
+   * Creates a cache or attaches to it. Without options, attaches to one that
+   * is there as it is, else creates it with the defaults.
+   */
+  cache<V = unknown>(name: string, options?: CacheOptions): Cache<V>
+  /** Creates a breaker or attaches to it; without options as `cache` does. */
+  breaker(name: string, options?: BreakerOptions): Breaker
+  /** Creates a histogram or attaches to it. */
+  histogram(name: string): Histogram
+
+  /** What is in the region. */
+  objects(): ObjectInfo[]
+  /** What the region holds, and who has it open. */
+  stats(): RegionStats
+  /** Events from number `since` on, oldest first: start with 0, go on with `next`. */
+  events(since?: number): Events
+  /** Milliseconds since the region was created, the same for all processes. */
+  now(): number
+  /** Moves a manual clock; a `RangeError` on a real one. */
+  advance(duration: Duration): void
+  /**
+   * Lets go of the region and of every object opened through this object:
+   * using them afterwards is `FB_E_CLOSED`. Closing twice is nothing. A region
+   * that is never closed goes when it is collected or the thread ends.
+   */
+  close(): void
+  /** The same as `close`, for `using`. */
+  [Symbol.dispose](): void
+}
+
+export interface ObjectInfo {
+  name: string
+  kind: 'limiter' | 'cache' | 'breaker' | 'histogram'
+  bytes: number
+}
+
+export interface RegionStats {
+  /** Size of the region. */
+  bytes: number
+  /** Bytes taken. */
+  used: number
+  objects: number
+  /** Live processes that have it open. */
+  seats: number
+  seatsMax: number
+  /** Events since it was created. */
+  events: number
+  /** Cache shards that were cleared because a process died in them. */
+  resets: number
+}
+
+export interface Events {
+  events: RegionEvent[]
+  /** What to pass as `since` next time. */
+  next: number
+  /** How many asked for had been overwritten. */
+  lost: number
+}
+
+export interface RegionEvent {
+  sequence: number
+  /** Region time in milliseconds, as {@link Region.now}. */
+  time: number
+  kind:
+    | 'object-created'
+    | 'options-changed'
+    | 'breaker-open'
+    | 'breaker-half-open'
+    | 'breaker-closed'
+    | 'cache-cleared'
+    | 'shard-reset'
+  /** The object's name; empty for the region itself. */
+  object: string
+  detail: number
+}
+
+/** A rate: text, or its parts. */
+export type Rate = string | RateOptions
+
+export interface RateOptions {
+  /** Requests a period, or text such as `'60/min'`, which says the period. */
+  rate: number | string
+  /** The period, when `rate` is a number. */
+  per?: Duration
+  /** Requests at once: default as many as the rate says. */
+  burst?: number
+}
+
+export interface LimiterOptions extends RateOptions {
+  /** Rates by tier, at most 15; `'unlimited'` is one. An unknown tier gets the limiter's own. */
+  tiers?: Readonly<Record<string, Rate>>
+  /** Keys whose bucket is not full, at once: default 65,536. Fixed when created. */
+  maxKeys?: number
+}
+
+/** A limiter's answer. */
+export class Verdict {
+  private constructor()
+  readonly allowed: boolean
+  /** The burst; `Infinity` for an unlimited tier. */
+  readonly limit: number
+  /** Tokens left. */
+  readonly remaining: number
+  /** Milliseconds until the same request would be allowed; `null` when it is, or never will be (cost above burst). */
+  readonly retryAfter: number | null
+  /** Milliseconds until the bucket is full again. */
+  readonly resetAfter: number
+}
+
+/**
+ * Token buckets by key. `cost` is a whole number from 0, default 1; a cost
+ * above the burst is refused and spends nothing. Nothing here allocates in the
+ * engine or waits for a lock.
+ */
+export class Limiter {
+  private constructor()
+  readonly name: string
+  /** Whether the request may go; spends if so. */
+  allow(key: Key, cost?: number, tier?: string): boolean
+  /** The same with the whole answer. */
+  take(key: Key, cost?: number, tier?: string): Verdict
+  /** What `take` would answer, without spending. */
+  peek(key: Key, cost?: number, tier?: string): Verdict
+  /** Fills the key's bucket; whether there was anything to fill. */
+  reset(key: Key): boolean
+  stats(): LimiterStats
+}
+
+export interface LimiterStats {
+  admitted: number
+  refused: number
+  /** Buckets given up, not full, for lack of slots. */
+  evictedLive: number
+  /** Requests with a tier that the limiter does not have. */
+  unknownTier: number
+  /** Key slots. */
+  slots: number
+}
+
+export interface CacheOptions {
+  /** Memory in the region, all included: default 4 MiB, at least 64 KiB. Fixed when created. */
+  bytes?: number
+  /** Default `bytes / 512`. Fixed when created. */
+  maxEntries?: number
+  /** Largest key and value together: default and at most 1/8 of a shard. Fixed when created. */
+  maxItem?: number
+  /** A power of two. Fixed when created. */
+  shards?: number
+  /** Time to live of entries that are set without one: default for ever. */
+  ttl?: Duration
+}
+
+export interface SetOptions {
+  /** Time to live; `null` for ever; the cache's own when left out. */
+  ttl?: Duration | null
+}
+
+/**
+ * Values by key, evicted by least recent use when memory or entries run out.
+ *
+ * A string is stored as text, a `Uint8Array` (a `Buffer` too) as bytes,
+ * everything else as JSON, so programs in other languages can read it. What
+ * comes back is what was stored, as JSON has it (a `Date` becomes a string);
+ * bytes come back as a `Buffer` of their own.
+ */
+export class Cache<V = unknown> {
+  private constructor()
+  readonly name: string
+  /** The value, or `undefined`: not there or expired. */
+  get(key: Key): V | undefined
+  /** The bytes as they are stored, whatever they stand for. */
+  getBytes(key: Key): Buffer | undefined
+  /** The value with all that is known of it. */
+  entry(key: Key): Entry<V> | undefined
+  /**
+   * Stores a value. `false` when it was not stored: larger than `maxItem`, or
+   * another process holds the shard. Either is counted in the stats, and an
+   * older value is not served any more.
+   *
+   * @throws TypeError for `undefined`, functions, bigints and cycles.
+   */
+  set(key: Key, value: V, options?: SetOptions): boolean
+  /** Whether it is there; does not count as use. */
+  has(key: Key): boolean
+  /** Removes it; whether it was there. */
+  delete(key: Key): boolean
+  /** Removes everything. */
+  clear(): void
+  /** Entries, expired ones included until they are swept. */
+  readonly size: number
+  stats(): CacheStats
+}
+
+export interface Entry<V> {
+  value: V
+  /** A number stands for a codec that this package does not decode: the value is a `Buffer`. */
+  codec: 'bytes' | 'text' | 'json' | number
+  /** Changes with every `set`. */
+  version: number
+  created: Date
+  /** Milliseconds left; `null` for ever. */
+  ttl: number | null
+}
+
+export interface CacheStats {
+  hits: number
+  misses: number
+  sets: number
+  deletes: number
+  evictions: number
+  expirations: number
+  /** Sets refused because key and value exceed `maxItem`. */
+  tooLarge: number
+  /** Calls that found the shard held. */
+  busy: number
+  /** Shards cleared because a process died in them. */
+  resets: number
+  entries: number
+  bytesUsed: number
+  bytesCapacity: number
+  maxEntries: number
+  shards: number
+  /** `hits / (hits + misses)`, 0 before the first. */
+  hitRate: number
+}
+
+export interface BreakerOptions {
+  /** Consecutive failures that open it: default 5, 0 for off. */
+  failureThreshold?: number
+  /** Share of failures in the window that opens it: default 0.5, `null` for off. */
+  failureRate?: number | null
+  /** Calls in the window before the share counts: default 10. */
+  volumeThreshold?: number
+  /** Length of the window: default 10 s. */
+  window?: Duration
+  /** How long it stays open: default 60 s. */
+  openFor?: Duration
+  /** Successful probes that close it: default 2. */
+  successThreshold?: number
+  /** Probes in flight at once when half-open: default 1. */
+  halfOpenCalls?: number
+  /** How long a probe may take before its place is given to another: default 30 s. */
+  probeLease?: Duration
+}
+
+export interface CallOptions<F> {
+  /** An `AbortError` after this signal has fired is the caller's own: it is ignored, not a failure. */
+  signal?: AbortSignal
+  /** Answers instead when the breaker is open or the call fails; it is given the error. */
+  fallback?: (error: unknown) => F
+}
+
+/** Keeps calls away from a dependency that fails. All processes share its state. */
+export class Breaker {
+  private constructor()
+  readonly name: string
+  /**
+   * Calls `f` and reports how it went. A promise is watched: its rejection is a
+   * failure. `f` is not called when the breaker is open: that throws
+   * {@link BreakerOpen} at once (with `exec`, as a rejection).
+   */
+  call<T>(f: () => T): T
+  call<T, F>(f: () => Promise<T>, options: CallOptions<F>): Promise<T | Awaited<F>> | F
+  call<T, F = never>(f: () => T, options: CallOptions<F>): T | F
+  /** As `call`; always a promise. */
+  exec<T, F = never>(f: () => T, options?: CallOptions<F>): Promise<Awaited<T> | Awaited<F>>
+  /** Leave to make one call. Throws {@link BreakerOpen}. */
+  enter(): Permit
+  /** The same, `undefined` when the breaker is open. */
+  tryEnter(): Permit | undefined
+  readonly state: 'closed' | 'half-open' | 'open' | 'forced-open'
+  stats(): BreakerStats
+}
+
+/**
+ * Leave to make one call: say once how it went. Each method answers whether
+ * that counted: not the second word, nor one that comes too late. A permit that
+ * is collected without a word counts as a failure, at some time; where that
+ * takes longer than `probeLease`, the lease frees its place.
+ */
+export class Permit {
+  private constructor()
+  success(): boolean
+  failure(): boolean
+  /** Neither: gives a probe's place back. */
+  ignore(): boolean
+  /** A failure, unless something was said: for `using`. */
+  [Symbol.dispose](): void
+}
+
+export interface BreakerStats {
+  successes: number
+  failures: number
+  ignored: number
+  rejected: number
+  /** Results that came too late to count. */
+  late: number
+  opened: number
+  halfOpened: number
+  closed: number
+  probes: number
+}
+
+/** Latencies with a relative error of at most 1.1 %. */
+export class Histogram {
+  private constructor()
+  readonly name: string
+  /** Records milliseconds. */
+  record(ms: number): void
+  /** Records nanoseconds; more than 2^64 - 1 count as that. */
+  recordNs(ns: number | bigint): void
+  /** Starts a timer; what it returns stops it, records, and tells the milliseconds. */
+  start(): () => number
+  /** Calls `f` and records how long it, or its promise, took, also when it fails. */
+  time<T>(f: () => T): T
+  /** Milliseconds below which `percent` (0 to 100) of the records lie; `undefined` when there are none. */
+  percentile(percent: number): number | undefined
+  /** All of it at one time. */
+  snapshot(): Snapshot
+}
+
+/** A histogram as it was; milliseconds. */
+export class Snapshot {
+  private constructor()
+  readonly count: number
+  readonly sum: number
+  /** 0 when empty. */
+  readonly mean: number
+  readonly min: number | undefined
+  readonly max: number | undefined
+  /** Non-empty buckets, ascending: how many records up to `le` and above the bucket before. */
+  readonly buckets: { le: number; count: number }[]
+  percentile(percent: number): number | undefined
+}
+
+/** What went wrong in the engine; `message` is the same in every language. */
+export class ForebayError extends Error {
+  constructor(message: string, code: string, options?: ErrorOptions)
+  /** `FB_E_…` */
+  readonly code: string
+}
+
+/** The breaker is open: the call was not made. Its code is `'FB_REJECTED'`. */
+export class BreakerOpen extends ForebayError {
+  private constructor()
+  /** The breaker's name. */
+  readonly breaker: string
+  /** Milliseconds until it may be tried again. */
+  readonly retryAfter: number
+}

@@ -1,0 +1,26 @@
+'use strict'
+
+// forebay for Node: what the package exports. The classes are in lib/, one file
+// each; the engine is in forebay.node, which lib/native.js finds.
+
+const { ForebayError, BreakerOpen } = require('./lib/errors.js')
+const { Region, open, privateRegion } = require('./lib/region.js')
+const { Limiter, Verdict } = require('./lib/limiter.js')
+const { Cache } = require('./lib/cache.js')
+const { Breaker, Permit } = require('./lib/breaker.js')
+const { Histogram, Snapshot } = require('./lib/histogram.js')
+
+module.exports = {
+  open,
+  privateRegion,
+  Region,
+  Limiter,
+  Verdict,
+  Cache,
+  Breaker,
+  Permit,
+  BreakerOpen,
+  Histogram,
+  Snapshot,
+  ForebayError,
+}

@@ -1,0 +1,18 @@
+// The same package for `import`: one instance, whichever way it is loaded.
+
+import forebay from './index.js'
+
+export const {
+  open,
+  privateRegion,
+  Region,
+  Limiter,
+  Verdict,
+  Cache,
+  Breaker,
+  Permit,
+  BreakerOpen,
+  Histogram,
+  Snapshot,
+  ForebayError,
+} = forebay

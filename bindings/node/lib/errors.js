@@ -1,0 +1,68 @@
+'use strict'
+
+// Errors. Each carries `code`, the name that all languages share, and the
+// engine's own sentence:
+//
+//   TypeError      an argument of the wrong type       FB_E_INVALID_ARGUMENT
+//   RangeError     one outside of what is allowed      FB_E_INVALID_ARGUMENT, FB_E_TOO_LARGE
+//   ForebayError   whatever else went wrong            FB_E_…
+//   BreakerOpen    a ForebayError: do not call now     FB_REJECTED
+
+class ForebayError extends Error {
+  constructor(message, code, options) {
+    super(message, options)
+    this.code = code
+  }
+}
+Object.defineProperty(ForebayError.prototype, 'name', nameOf('ForebayError'))
+
+class BreakerOpen extends ForebayError {
+  constructor(message, breaker, retryAfter) {
+    super(message, 'FB_REJECTED')
+    this.breaker = breaker
+    this.retryAfter = retryAfter
+  }
+}
+Object.defineProperty(BreakerOpen.prototype, 'name', nameOf('BreakerOpen'))
+
+// As the language's own errors have it: inherited, not in Object.keys.
+function nameOf(value) {
+  return { value, writable: true, configurable: true, enumerable: false }
+}
+
+/** Makes an error. The native half calls it as well, so both make the same. */
+function makeError(code, message, kind, cause) {
+  const options = cause === undefined ? undefined : { cause }
+  let error
+  if (kind === 'type') error = new TypeError(message, options)
+  else if (kind === 'range') error = new RangeError(message, options)
+  else error = new ForebayError(message, code, options)
+  error.code = code
+  // The stack begins where the caller is, not here.
+  Error.captureStackTrace(error, makeError)
+  return error
+}
+
+/** An argument of the wrong type, in the words that the engine uses. */
+function wrongType(argument, given, allowed, cause) {
+  return makeError(
+    'FB_E_INVALID_ARGUMENT',
+    `${argument}: got ${given}; allowed: ${allowed}`,
+    'type',
+    cause,
+  )
+}
+
+/** A value's type in a sentence. */
+function typeName(value) {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}
+
+/** Throws unless `f` is a function. */
+function mustBeFunction(f, argument) {
+  if (typeof f !== 'function') throw wrongType(argument, typeName(f), 'a function')
+}
+
+module.exports = { ForebayError, BreakerOpen, makeError, wrongType, typeName, mustBeFunction }

@@ -1,0 +1,81 @@
+'use strict'
+
+const { native, KEY, mustBeOurs } = require('./native.js')
+const { Limiter } = require('./limiter.js')
+const { Cache } = require('./cache.js')
+const { Breaker } = require('./breaker.js')
+const { Histogram } = require('./histogram.js')
+
+function open(nameOrPath, options) {
+  return new Region(KEY, native.open(nameOrPath, options))
+}
+
+function privateRegion(options) {
+  return new Region(KEY, native.privateRegion(options))
+}
+
+class Region {
+  #native
+
+  constructor(key, native) {
+    mustBeOurs(key, 'Region', 'open(name) or privateRegion()')
+    this.#native = native
+  }
+
+  limiter(name, rate) {
+    return new Limiter(KEY, name, this.#native.limiter(name, rate))
+  }
+
+  cache(name, options) {
+    return new Cache(KEY, name, this.#native.cache(name, options))
+  }
+
+  breaker(name, options) {
+    return new Breaker(KEY, name, this.#native.breaker(name, options))
+  }
+
+  histogram(name) {
+    return new Histogram(KEY, name, this.#native.histogram(name))
+  }
+
+  get path() {
+    return this.#native.path
+  }
+
+  get isShared() {
+    return this.#native.isShared
+  }
+
+  get bytes() {
+    return this.#native.bytes
+  }
+
+  objects() {
+    return this.#native.objects()
+  }
+
+  stats() {
+    return this.#native.stats()
+  }
+
+  events(since) {
+    return this.#native.events(since)
+  }
+
+  now() {
+    return this.#native.now()
+  }
+
+  advance(duration) {
+    this.#native.advance(duration)
+  }
+
+  close() {
+    this.#native.close()
+  }
+}
+
+// `using region = open('shop')`, where the language has it.
+if (Symbol.dispose) Region.prototype[Symbol.dispose] = Region.prototype.close
+
+module.exports = { Region, open, privateRegion }

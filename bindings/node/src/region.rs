@@ -1,0 +1,274 @@
+//! Opening regions, and their verbs.
+
+use crate::breaker;
+use crate::cache;
+use crate::duration::{duration, ns_to_ms};
+use crate::failure::{Answer, Failure};
+use crate::function::{functions, Call, Verb};
+use crate::handle::{Close, Handle};
+use crate::histogram;
+use crate::js::{Env, Type, Value};
+use crate::limiter;
+use crate::number::large_count;
+use crate::options::{name, Options};
+use crate::realm::Realm;
+use forebay::{BreakerOptions, CacheOptions, Codec, Error, HistogramOptions, RegionOptions};
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+/// A region that one JavaScript object opened, and what was opened in it.
+struct Region {
+    handle: Handle<forebay::Region>,
+    objects: RefCell<Vec<Weak<dyn Close>>>,
+}
+
+const VERBS: &[(&str, Verb<Region>)] = &[
+    ("limiter", limiter),
+    ("cache", cache),
+    ("breaker", breaker),
+    ("histogram", histogram),
+    ("objects", objects),
+    ("stats", stats),
+    ("events", events),
+    ("now", now),
+    ("advance", advance),
+    ("close", close),
+];
+
+/// Fills the module's exports: the shared arrays, `link`, what opens, and the
+/// numbers of the codecs.
+pub fn exports<'e>(env: Env<'e>, exports: Value<'e>) -> Result<(), Failure> {
+    let realm = Realm::new(env, exports)?;
+    let verbs: &[(&str, Verb<()>)] = &[
+        ("link", link),
+        ("open", open),
+        ("privateRegion", private_region),
+    ];
+    let opening = functions(env, &realm, &Rc::new(()), verbs)?;
+    for (name, _) in verbs {
+        env.set(exports, name, env.get(opening, name)?)?;
+    }
+    let codecs = env.numbers(&[
+        ("bytes", Codec::Bytes.number().into()),
+        ("text", Codec::Text.number().into()),
+        ("json", Codec::Json.number().into()),
+    ])?;
+    env.set(exports, "codecs", codecs)
+}
+
+fn link<'e>(_: &(), call: &Call<'e>) -> Answer<'e> {
+    let make_error = call.arguments[0];
+    match call.env.type_of(make_error)? {
+        Type::Function => call.realm.link(call.env, make_error)?,
+        other => return Err(Failure::of_type("link", other.name(), "a function")),
+    }
+    call.env.undefined()
+}
+
+fn open<'e>(_: &(), call: &Call<'e>) -> Answer<'e> {
+    let [path, options, ..] = call.arguments;
+    let path = name(call.env, path, "name")?;
+    handed(call, region_options(call.env, options)?.open(&path)?)
+}
+
+fn private_region<'e>(_: &(), call: &Call<'e>) -> Answer<'e> {
+    let options = region_options(call.env, call.arguments[0])?;
+    handed(call, options.private()?)
+}
+
+fn handed<'e>(call: &Call<'e>, region: forebay::Region) -> Answer<'e> {
+    let env = call.env;
+    let path = match region.path() {
+        Some(path) => env.string(path.to_string_lossy().as_bytes())?,
+        None => env.undefined()?,
+    };
+    let is_shared = env.boolean(region.is_shared())?;
+    let bytes = env.number(region.bytes() as f64)?;
+    let region = Rc::new(Region {
+        handle: Handle::new("region", region),
+        objects: RefCell::new(Vec::new()),
+    });
+    let object = functions(env, call.realm, &region, VERBS)?;
+    env.set(object, "path", path)?;
+    env.set(object, "isShared", is_shared)?;
+    env.set(object, "bytes", bytes)?;
+    Ok(object)
+}
+
+/// `{bytes, mode, create, fresh, ephemeral, manualClock}`
+fn region_options<'e>(env: Env<'e>, value: Value<'e>) -> Result<RegionOptions, Failure> {
+    const KNOWN: &[&str] = &[
+        "bytes",
+        "mode",
+        "create",
+        "fresh",
+        "ephemeral",
+        "manualClock",
+    ];
+    let mut region = forebay::Region::options();
+    let Some(options) = Options::read(env, value, KNOWN)? else {
+        return Ok(region);
+    };
+    if let Some(n) = options.count("bytes")? {
+        region = region.bytes(n);
+    }
+    if let Some(mode) = options.small_count("mode")? {
+        region = region.mode(mode);
+    }
+    if let Some(is) = options.boolean("create")? {
+        region = region.create(is);
+    }
+    if let Some(is) = options.boolean("fresh")? {
+        region = region.fresh(is);
+    }
+    if let Some(is) = options.boolean("ephemeral")? {
+        region = region.ephemeral(is);
+    }
+    if let Some(is) = options.boolean("manualClock")? {
+        region = region.manual_clock(is);
+    }
+    Ok(region)
+}
+
+impl Region {
+    /// A handle of an object in this region, which closes with the region.
+    fn adopt<T: 'static>(&self, what: &'static str, object: T) -> Rc<Handle<T>> {
+        let handle = Rc::new(Handle::new(what, object));
+        let mut objects = self.objects.borrow_mut();
+        // Those already collected go before the list would grow.
+        if objects.len() == objects.capacity() {
+            objects.retain(|object| object.strong_count() > 0);
+        }
+        let weak: Weak<dyn Close> = Rc::downgrade(&handle) as _;
+        objects.push(weak);
+        handle
+    }
+}
+
+fn limiter<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let [object, options, ..] = call.arguments;
+    let object = name(call.env, object, "name")?;
+    let options = limiter::options(call.env, options)?;
+    let limiter = region.handle.get()?.limiter(&object, options)?;
+    let handle = region.adopt("limiter", limiter);
+    functions(call.env, call.realm, &handle, limiter::VERBS)
+}
+
+/// Without options, a cache or a breaker is attached to as it is, and made with
+/// the defaults if it is not there. A limiter has no default rate: the core
+/// answers that it was not found.
+fn cache<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let [object, options, ..] = call.arguments;
+    let object = name(call.env, object, "name")?;
+    let options = cache::options(call.env, options)?;
+    let attach = options.is_none();
+    let cache = match (region.handle.get()?.cache(&object, options), attach) {
+        (Err(Error::NotFound { .. }), true) => {
+            region.handle.get()?.cache(&object, CacheOptions::new())?
+        }
+        (cache, _) => cache?,
+    };
+    let handle = region.adopt("cache", cache);
+    functions(call.env, call.realm, &handle, cache::VERBS)
+}
+
+fn breaker<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let [object, options, ..] = call.arguments;
+    let object = name(call.env, object, "name")?;
+    let options = breaker::options(call.env, options)?;
+    let attach = options.is_none();
+    let breaker = match (region.handle.get()?.breaker(&object, options), attach) {
+        (Err(Error::NotFound { .. }), true) => region
+            .handle
+            .get()?
+            .breaker(&object, BreakerOptions::new())?,
+        (breaker, _) => breaker?,
+    };
+    let handle = region.adopt("breaker", breaker);
+    functions(call.env, call.realm, &handle, breaker::VERBS)
+}
+
+fn histogram<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let object = name(call.env, call.arguments[0], "name")?;
+    let none: Option<HistogramOptions> = None;
+    let histogram = region.handle.get()?.histogram(&object, none)?;
+    let handle = region.adopt("histogram", histogram);
+    functions(call.env, call.realm, &handle, histogram::VERBS)
+}
+
+fn objects<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let env = call.env;
+    let objects = region.handle.get()?.objects();
+    let objects = objects
+        .iter()
+        .map(|object| {
+            env.record(&[
+                ("name", env.string(object.name.as_bytes())?),
+                ("kind", env.string(object.kind.name().as_bytes())?),
+                ("bytes", env.number(object.bytes as f64)?),
+            ])
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    env.array(&objects)
+}
+
+fn stats<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let stats = region.handle.get()?.stats();
+    call.env.numbers(&[
+        ("bytes", stats.bytes),
+        ("used", stats.used),
+        ("objects", stats.objects),
+        ("seats", stats.seats),
+        ("seatsMax", stats.seats_max),
+        ("events", stats.events),
+        ("resets", stats.resets),
+    ])
+}
+
+fn events<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let env = call.env;
+    let since = match env.type_of(call.arguments[0])? {
+        Type::Undefined => 0,
+        _ => large_count(env, call.arguments[0], "since")?,
+    };
+    let answer = region.handle.get()?.events(since);
+    let events = answer
+        .events
+        .iter()
+        .map(|event| {
+            env.record(&[
+                ("sequence", env.number(event.sequence as f64)?),
+                ("time", env.number(ns_to_ms(event.time))?),
+                ("kind", env.string(event.kind.name().as_bytes())?),
+                ("object", env.string(event.object.as_bytes())?),
+                ("detail", env.number(event.detail as f64)?),
+            ])
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    env.record(&[
+        ("events", env.array(&events)?),
+        ("next", env.number(answer.next as f64)?),
+        ("lost", env.number(answer.lost as f64)?),
+    ])
+}
+
+fn now<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let now = region.handle.get()?.now();
+    call.env.number(ns_to_ms(now))
+}
+
+fn advance<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let by = duration(call.env, call.arguments[0], "duration")?;
+    region.handle.get()?.advance(by)?;
+    call.env.undefined()
+}
+
+fn close<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    for object in region.objects.take() {
+        if let Some(object) = object.upgrade() {
+            object.close();
+        }
+    }
+    region.handle.close();
+    call.env.undefined()
+}

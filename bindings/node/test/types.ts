@@ -1,0 +1,86 @@
+// Compiled with --strict, never run: what users write must be well typed, and
+// what they must not write must not compile.
+
+import {
+  open,
+  privateRegion,
+  type BreakerOpen,
+  type Cache,
+  type CacheStats,
+  type Duration,
+  type Entry,
+  type Key,
+  type Permit,
+  type Verdict,
+  ForebayError,
+} from 'forebay'
+
+interface Page {
+  title: string
+  tags: string[]
+}
+
+const region = open('shop', { bytes: 64 << 20, mode: 0o660 })
+const path: string | undefined = region.path
+privateRegion({ manualClock: true }).advance('5m')
+
+const limiter = region.limiter('api', {
+  rate: 60,
+  per: '1m',
+  burst: 90,
+  tiers: { pro: '100/min', admin: 'unlimited', custom: { rate: 5, per: 1000 } },
+})
+region.limiter('api', '60/min burst 90')
+region.limiter('api')
+const key: Key = ['tenant', 7, new Uint8Array(4)]
+const allowed: boolean = limiter.allow(key, 2, 'pro')
+const verdict: Verdict = limiter.take('203.0.113.7')
+const wait: number | null = verdict.retryAfter
+// @ts-expect-error a key is not a number
+limiter.allow(7)
+// @ts-expect-error a verdict is read only
+verdict.allowed = true
+
+const pages: Cache<Page> = region.cache<Page>('pages', { bytes: 8 << 20, ttl: '5m' })
+const page: Page | undefined = pages.get('/')
+const stored: boolean = pages.set('/', { title: 'Home', tags: [] }, { ttl: null })
+const entry: Entry<Page> | undefined = pages.entry('/')
+const stats: CacheStats = pages.stats()
+const bytes: Buffer | undefined = pages.getBytes('/')
+// @ts-expect-error not a Page
+pages.set('/', { title: 1 })
+// @ts-expect-error no such option
+region.cache('pages', { maxentries: 5 })
+const anything: unknown = region.cache('any').get('k')
+
+const breaker = region.breaker('origin', { failureRate: null, openFor: '30s' })
+const now: number = breaker.call(() => 1)
+const later: Promise<string> = breaker.call(async () => 'x')
+const either: Promise<string | undefined> = breaker.exec(async () => 'x', {
+  fallback: (error) => ((error as BreakerOpen).retryAfter > 0 ? undefined : 'y'),
+  signal: new AbortController().signal,
+})
+const sync: number | null = breaker.call(() => 1, { fallback: () => null })
+const permit: Permit | undefined = breaker.tryEnter()
+permit?.success()
+if (breaker.state === 'half-open') breaker.enter().failure()
+// @ts-expect-error no such state
+if (breaker.state === 'ajar') breaker.enter()
+
+const histogram = region.histogram('http')
+const stop: () => number = histogram.start()
+const timed: Promise<number> = histogram.time(async () => 1)
+histogram.recordNs(process.hrtime.bigint())
+const p99: number | undefined = histogram.snapshot().percentile(99)
+const duration: Duration = 250
+
+for (const { kind, object } of region.events(0).events) {
+  if (kind === 'breaker-open') console.log(object)
+}
+try {
+  region[Symbol.dispose]()
+} catch (error) {
+  if (error instanceof ForebayError) console.log(error.code.length)
+}
+
+export { path, allowed, wait, page, stored, entry, stats, bytes, anything, now, later, either, sync, stop, timed, p99, duration }

@@ -1,0 +1,200 @@
+'use strict'
+
+// The table of cases that every language runs: tests/vectors, whose README
+// tells the format.
+
+const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const path = require('node:path')
+const { test } = require('node:test')
+const { privateRegion, BreakerOpen } = require('forebay')
+
+const DIRECTORY = path.join(__dirname, '..', '..', '..', 'tests', 'vectors')
+const CODECS = { bytes: 0, text: 1, json: 2 }
+
+const ms = (ns) => ns / 1e6
+const ns = (duration) => Math.round(duration * 1e6)
+const orNull = (f, value) => (value === undefined || value === null ? null : f(value))
+const camel = (name) => name.replace(/_[a-z]/g, (at) => at[1].toUpperCase())
+
+/** `{max_keys, ttl_ns}` as `{maxKeys, ttl}`. */
+function options({ kind, ...rest }) {
+  return Object.fromEntries(
+    Object.entries(rest).map(([name, value]) =>
+      name.endsWith('_ns') ? [camel(name.slice(0, -3)), ms(value)] : [camel(name), value],
+    ),
+  )
+}
+
+function open(region, name, object) {
+  switch (object.kind) {
+    case 'limiter':
+      return region.limiter(name, options(object))
+    case 'cache':
+      return region.cache(name, options(object))
+    case 'breaker':
+      return region.breaker(name, options(object))
+    case 'histogram':
+      return region.histogram(name)
+    default:
+      throw new Error(`unknown kind of object: ${object.kind}`)
+  }
+}
+
+/** The key or value of a step, in whichever form it is written. */
+function written(step, field) {
+  if (`${field}_hex` in step) return Buffer.from(step[`${field}_hex`], 'hex')
+  if (`${field}_parts` in step) return step[`${field}_parts`]
+  if (`${field}_repeat` in step) {
+    const [text, times] = step[`${field}_repeat`]
+    return text.repeat(times)
+  }
+  return step[field]
+}
+
+/** The parts of `answer` that `expect` names. */
+function subset(answer, expect) {
+  return Object.fromEntries(Object.keys(expect).map((name) => [name, answer[name]]))
+}
+
+function verdict({ allowed, limit, remaining, retryAfter, resetAfter }) {
+  const tokens = (n) => (n === Infinity ? 2 ** 64 : n)
+  return {
+    allowed,
+    limit: tokens(limit),
+    remaining: tokens(remaining),
+    retry_after_ns: orNull(ns, retryAfter),
+    reset_after_ns: ns(resetAfter),
+  }
+}
+
+const VERBS = {
+  allow: ({ object, key, cost, tier, expect }) =>
+    assert.equal(object.allow(key, cost, tier), expect),
+  take: ({ object, key, cost, tier, expect }) =>
+    assert.deepEqual(subset(verdict(object.take(key, cost, tier)), expect), expect),
+  peek: ({ object, key, cost, tier, expect }) =>
+    assert.deepEqual(subset(verdict(object.peek(key, cost, tier)), expect), expect),
+  reset: ({ object, key, expect }) => assert.equal(object.reset(key), expect),
+
+  set: ({ object, key, expect, ...step }) => {
+    const value = written(step, 'value')
+    const ttl = 'ttl_ns' in step ? { ttl: orNull(ms, step.ttl_ns) } : undefined
+    const stored = step.codec === 'text' ? value : Buffer.from(value)
+    assert.equal(object.set(key, stored, ttl), expect)
+  },
+  get: ({ object, key, ...step }) => {
+    const expect = written(step, 'expect')
+    const found = object.getBytes(key)
+    assert.deepEqual(found, expect === null ? undefined : Buffer.from(expect))
+  },
+  contains: ({ object, key, expect }) => assert.equal(object.has(key), expect),
+  delete: ({ object, key, expect }) => assert.equal(object.delete(key), expect),
+  entry: ({ object, region, epoch, key, expect }) => {
+    const entry = object.entry(key)
+    if (expect === null) return assert.equal(entry, undefined)
+    const { age_ns: age, ...exact } = expect
+    const told = {
+      value: String(entry.value),
+      codec: CODECS[entry.codec] ?? entry.codec,
+      version: entry.version,
+      ttl_ns: orNull(ns, entry.ttl),
+    }
+    assert.deepEqual(subset(told, exact), exact)
+    // A Date has whole milliseconds.
+    if (age !== undefined) {
+      const given = region.now() - (entry.created - epoch)
+      assert.ok(Math.abs(given - ms(age)) <= 1, `age: ${given} ms, not ${ms(age)}`)
+    }
+  },
+  clear: ({ object }) => object.clear(),
+  len: ({ object, expect }) => assert.equal(object.size, expect),
+
+  enter: ({ object, as, permits, expect, retry_after_ns: retryAfter }) => {
+    if (expect === 'rejected') {
+      assert.throws(
+        () => object.enter(),
+        (error) => {
+          assert.ok(error instanceof BreakerOpen)
+          if (retryAfter !== undefined) assert.equal(ns(error.retryAfter), retryAfter)
+          return true
+        },
+      )
+    } else {
+      assert.equal(expect, 'permit')
+      const permit = object.enter()
+      if (as !== undefined) permits.set(as, permit)
+      // Without a name it is kept as well: collected, it would be a failure.
+      else permits.set(permit, permit)
+    }
+  },
+  success: ({ permit, permits }) => permits.get(permit).success(),
+  failure: ({ permit, permits }) => permits.get(permit).failure(),
+  ignore: ({ permit, permits }) => permits.get(permit).ignore(),
+  state: ({ object, expect }) => assert.equal(object.state, expect),
+
+  record: ({ object, ns }) => object.recordNs(ns),
+  percentile: ({ object, percent, expect_ns: expect }) =>
+    assert.equal(orNull(ns, object.percentile(percent)), expect),
+  snapshot: ({ object, expect }) => {
+    const { count, sum, min, max } = object.snapshot()
+    const told = { count, sum_ns: ns(sum), min_ns: orNull(ns, min), max_ns: orNull(ns, max) }
+    assert.deepEqual(subset(told, expect), expect)
+  },
+
+  stats: ({ object, expect }) => {
+    const stats = object.stats()
+    const told = Object.fromEntries(Object.keys(expect).map((name) => [name, stats[camel(name)]]))
+    assert.deepEqual(told, expect)
+  },
+}
+
+function run({ objects, steps, error }) {
+  const region = privateRegion({ bytes: 4 << 20, manualClock: true })
+  if (error) {
+    const [[name, object]] = Object.entries(objects)
+    assert.throws(() => open(region, name, object), error)
+    return
+  }
+  // When the region was made by the wall clock, which only entries tell.
+  let epoch
+  if (steps.some((step) => step.expect?.age_ns !== undefined)) {
+    const clock = region.cache('clock', { bytes: 65536 })
+    clock.set('epoch', '')
+    epoch = clock.entry('epoch').created
+  }
+  const opened = new Map(
+    Object.entries(objects).map(([name, object]) => [name, open(region, name, object)]),
+  )
+  const permits = new Map()
+  steps.forEach((step, at) => {
+    for (let time = 0; time < (step.times ?? 1); time += 1) {
+      if ('advance_ns' in step) {
+        region.advance(ms(step.advance_ns))
+        continue
+      }
+      const verb = VERBS[step.do]
+      assert.ok(verb, `unknown do: ${step.do}`)
+      const [, only] = opened.entries().next().value
+      const object = opened.get(step.on) ?? only
+      try {
+        verb({ ...step, object, region, epoch, permits, key: written(step, 'key') })
+      } catch (failure) {
+        failure.message = `step ${at} (${JSON.stringify(step)}): ${failure.message}`
+        throw failure
+      }
+    }
+  })
+  region.close()
+}
+
+let count = 0
+for (const file of fs.readdirSync(DIRECTORY).filter((name) => name.endsWith('.json'))) {
+  const { cases } = JSON.parse(fs.readFileSync(path.join(DIRECTORY, file), 'utf8'))
+  for (const one of cases) {
+    count += 1
+    test(`${path.basename(file, '.json')}: ${one.name}`, () => run(one))
+  }
+}
+
+test('there are cases', () => assert.ok(count > 0))

@@ -1,0 +1,122 @@
+"""A cache, rate limits, circuit breakers and latency histograms in one region
+of memory: private to the process, or shared by every worker on the machine, in
+whatever language each is written.
+
+    import forebay
+
+    region = forebay.open("shop")  # or forebay.private()
+    limits = region.limiter("api", "60/min burst 90")
+    pages = region.cache("pages", ttl=300)
+    origin = region.breaker("origin")
+    latency = region.histogram("http")
+
+    if limits.allow("203.0.113.7"):
+        with latency.time():
+            body = pages.get("/")
+            if body is None:
+                body = origin.call(render, "/")
+                pages.set("/", body)
+
+Durations are seconds or ``datetime.timedelta``. Handles keep their region
+alive, work from any thread, and in a child after ``fork``. Only opening a region
+or an object may wait for other processes, and other threads run meanwhile.
+"""
+
+import forebay._fork  # noqa: F401  (its hooks must stand before anything is opened)
+from forebay._core import (
+    Breaker,
+    Cache,
+    Histogram,
+    Limiter,
+    Permit,
+    Rate,
+    Region,
+    Snapshot,
+    Timer,
+    Verdict,
+    open as open,
+    private,
+)
+from forebay.errors import (
+    BreakerOpen,
+    Busy,
+    ClockNamespace,
+    Closed,
+    Corrupt,
+    Error,
+    Geometry,
+    InvalidArgument,
+    Io,
+    Layout,
+    NoSeat,
+    NotFound,
+    OtherBoot,
+    OutOfSpace,
+    Panic,
+    Permission,
+    RegionFull,
+    TooLarge,
+    Unsupported,
+    WrongKind,
+)
+from forebay.values import (
+    BreakerStats,
+    CacheStats,
+    Duration,
+    Entry,
+    Event,
+    Events,
+    Key,
+    KeyPart,
+    LimiterStats,
+    ObjectInfo,
+    RateLike,
+    RegionStats,
+)
+
+# Not `open`: a star import must not hide the built-in one.
+__all__ = [
+    "Breaker",
+    "BreakerOpen",
+    "BreakerStats",
+    "Busy",
+    "Cache",
+    "CacheStats",
+    "ClockNamespace",
+    "Closed",
+    "Corrupt",
+    "Duration",
+    "Entry",
+    "Error",
+    "Event",
+    "Events",
+    "Geometry",
+    "Histogram",
+    "InvalidArgument",
+    "Io",
+    "Key",
+    "KeyPart",
+    "Layout",
+    "Limiter",
+    "LimiterStats",
+    "NoSeat",
+    "NotFound",
+    "ObjectInfo",
+    "OtherBoot",
+    "OutOfSpace",
+    "Panic",
+    "Permission",
+    "Permit",
+    "Rate",
+    "RateLike",
+    "Region",
+    "RegionFull",
+    "RegionStats",
+    "Snapshot",
+    "Timer",
+    "TooLarge",
+    "Unsupported",
+    "Verdict",
+    "WrongKind",
+    "private",
+]

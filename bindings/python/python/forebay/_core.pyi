@@ -1,0 +1,497 @@
+"""The engine: what `forebay` re-exports from its native half."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar, final
+
+from forebay.values import (
+    BreakerStats,
+    CacheStats,
+    Duration,
+    Entry,
+    Events,
+    Key,
+    LimiterStats,
+    ObjectInfo,
+    RateLike,
+    RegionStats,
+)
+
+__all__ = [
+    "Breaker",
+    "Cache",
+    "Guarded",
+    "Histogram",
+    "Limiter",
+    "Permit",
+    "Rate",
+    "Region",
+    "Snapshot",
+    "Timer",
+    "Verdict",
+    "open",
+    "private",
+]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+def open(
+    name_or_path: str | os.PathLike[str],
+    /,
+    *,
+    bytes: int | None = None,
+    mode: int | None = None,
+    create: bool = True,
+    fresh: bool = False,
+    ephemeral: bool = False,
+    manual_clock: bool = False,
+) -> Region:
+    """Opens a shared region; creates it if it does not exist.
+
+    A name (letters, digits, ``.``, ``_``, ``-``; at most 48) stands for the
+    machine's standard place for it; a ``str`` with a slash and any ``PathLike``
+    is a path. Opening twice in a process gives one mapping.
+
+    bytes: the size of a region that is created (16 MiB); an existing one keeps
+        its own.
+    mode: permission bits of a created file: 0o600, or 0o660.
+    create: False attaches only; ``NotFound`` if there is nothing.
+    fresh: start anew unless another live process has the region open.
+    ephemeral: the last process to let go of it removes the file; one that is
+        killed does not.
+    manual_clock: the region's clock stands still until ``advance``; fixed when
+        the region is created.
+
+    Raises ``InvalidArgument``, ``NotFound``, ``OutOfSpace``, ``Permission``,
+    ``Layout``, ``Corrupt``, ``OtherBoot``, ``ClockNamespace``, ``NoSeat``,
+    ``Busy`` or ``Io``. Other threads run meanwhile.
+    """
+
+def private(*, bytes: int | None = None, manual_clock: bool = False) -> Region:
+    """Makes a region of this process alone: nothing to set up, nothing left.
+
+    After ``fork`` the child has a copy of its own.
+    """
+
+@final
+class Region:
+    """A region of memory with the objects that live in it.
+
+    A context manager: leaving the block closes it. Objects are found by name;
+    asking for one that exists attaches to it. Sizes that differ from what
+    exists raise ``Geometry``; rates, TTLs and thresholds are those of whoever
+    opened last, for everybody.
+    """
+
+    def limiter(
+        self,
+        name: str,
+        rate: RateLike | None = None,
+        *,
+        tiers: Mapping[str, RateLike] | None = None,
+        max_keys: int | None = None,
+    ) -> Limiter:
+        """A limiter. Without a rate it attaches only: ``NotFound`` if absent.
+
+        rate: the default tier's rate: ``"60/min burst 90"`` or a ``Rate``.
+        tiers: at most 15 more rates by name; ``"unlimited"`` is one.
+        max_keys: most keys with a bucket that is not full (65,536).
+        """
+
+    def cache(
+        self,
+        name: str,
+        *,
+        bytes: int | None = None,
+        max_entries: int | None = None,
+        max_item: int | None = None,
+        shards: int | None = None,
+        ttl: Duration | None = None,
+        create: bool = True,
+    ) -> Cache:
+        """A cache. Without options it attaches to what is there, as it is, and
+        creates one with the defaults only if nothing is.
+
+        bytes: memory in the region, all included (4 MiB).
+        max_entries: most entries (bytes / 512).
+        max_item: most bytes of a key and its value (by size).
+        shards: independent parts, a power of two (by cores and size).
+        ttl: how long entries live unless ``set`` says otherwise (for ever).
+        create: False attaches only: ``NotFound`` if absent.
+        """
+
+    def breaker(
+        self,
+        name: str,
+        *,
+        failure_threshold: int | None = None,
+        failure_rate: float | None = ...,
+        volume_threshold: int | None = None,
+        window: Duration | None = None,
+        open_for: Duration | None = None,
+        success_threshold: int | None = None,
+        half_open_calls: int | None = None,
+        probe_lease: Duration | None = None,
+        is_failure: Callable[[Any, BaseException | None], object] | None = None,
+        create: bool = True,
+    ) -> Breaker:
+        """A breaker. Without options it attaches to what is there, as it is,
+        and creates one with the defaults only if nothing is. With options, those
+        that are left out are the defaults.
+
+        failure_threshold: consecutive failures that open it (5); 0 is off.
+        failure_rate: share of failures in the window that opens it (0.5);
+            None is off.
+        volume_threshold: calls in the window before the rate counts (10).
+        window: length of the window (10 s), from 10 ms to a day.
+        open_for: how long it stays open (60 s).
+        success_threshold: successes, while half-open, that close it (2).
+        half_open_calls: calls at once while half-open (1), at most 16.
+        probe_lease: how long such a call may be silent (30 s).
+        is_failure: ``is_failure(result, error)`` judges each call made through
+            this handle; without it, an ``Exception`` is a failure. One of
+            ``result`` and ``error`` is None. Not stored in the region.
+        create: False attaches only: ``NotFound`` if absent.
+        """
+
+    def histogram(self, name: str) -> Histogram:
+        """A histogram: created, or attached to if there is one of that name."""
+
+    def objects(self) -> list[ObjectInfo]:
+        """What the region holds."""
+
+    def stats(self) -> RegionStats:
+        """Size, use, participants, events."""
+
+    def events(self, since: int = 0) -> Events:
+        """What happened, from the event numbered `since` on. Continue with the
+        answer's ``next``. The region keeps the latest events only."""
+
+    def now(self) -> float:
+        """Seconds since the region was created, the same in all processes."""
+
+    def advance(self, by: Duration, /) -> None:
+        """Moves a manual clock on; ``InvalidArgument`` on a real one."""
+
+    def close(self) -> None:
+        """Lets go of the region; closing twice is nothing.
+
+        Using this object afterwards raises ``Closed``. Limiters, caches,
+        breakers and histograms made from it go on working: the process lets go
+        of the region when the last of them is gone.
+        """
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+
+    @property
+    def path(self) -> Path | None:
+        """The region's file; None for a private region."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes can open it."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+
+    def __enter__(self) -> Region: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class Rate:
+    """A rate: `count` tokens every `per` seconds, at most `burst` at once.
+
+    The burst is the count unless it is given. Whether the rate can be had is
+    said when a limiter is opened with it.
+    """
+
+    UNLIMITED: Final[Rate]
+    """The rate that refuses nobody."""
+
+    def __new__(cls, count: int, per: Duration, burst: int | None = None) -> Rate: ...
+    @classmethod
+    def parse(cls, text: str, /) -> Rate:
+        """``Rate.parse("60/min burst 90")``; also ``"100/15min"``,
+        ``"unlimited"``."""
+
+    @classmethod
+    def per_second(cls, count: int, /, burst: int | None = None) -> Rate:
+        """So many a second."""
+
+    @classmethod
+    def per_minute(cls, count: int, /, burst: int | None = None) -> Rate:
+        """So many a minute."""
+
+    @classmethod
+    def per_hour(cls, count: int, /, burst: int | None = None) -> Rate:
+        """So many an hour."""
+
+    @classmethod
+    def per_day(cls, count: int, /, burst: int | None = None) -> Rate:
+        """So many a day."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Limiter:
+    """Token buckets by key, each refilled at the rate of the caller's tier.
+
+    The bucket belongs to the key: the tier only picks the rate at the time of
+    the call. No call allocates in the engine or waits.
+    """
+
+    @property
+    def name(self) -> str:
+        """The limiter's name in its region."""
+
+    def allow(self, key: Key, /, cost: int = 1, tier: str | None = None) -> bool:
+        """Spends `cost` tokens if they are there; whether they were.
+
+        An unknown tier is the default one, and counted. A cost above the burst
+        is refused and spends nothing.
+        """
+
+    def take(self, key: Key, /, cost: int = 1, tier: str | None = None) -> Verdict:
+        """As `allow`, with all that there is to know of the answer."""
+
+    def peek(self, key: Key, /, cost: int = 1, tier: str | None = None) -> Verdict:
+        """What `take` would answer; spends nothing."""
+
+    def reset(self, key: Key, /) -> bool:
+        """Fills the key's bucket; whether there was anything to reset."""
+
+    def stats(self) -> LimiterStats:
+        """Counts since the limiter was created, over all processes."""
+
+@final
+class Verdict:
+    """A limiter's answer; true if the request may proceed."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the request may proceed."""
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens the key's bucket holds; None when unlimited."""
+
+    @property
+    def remaining(self) -> int | None:
+        """The tokens left; None when unlimited."""
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until it would be admitted. None when it was, and when it
+        never can be (the cost exceeds the burst)."""
+
+    @property
+    def reset_after(self) -> float:
+        """Seconds until the bucket is full again."""
+
+    def __bool__(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Cache:
+    """A bounded map from keys to values that every language can read.
+
+    bytes-like values are stored as they are, ``str`` as text, anything else as
+    JSON; tuples come back as lists. When it is full, the least recently used
+    entries go.
+    """
+
+    @property
+    def name(self) -> str:
+        """The cache's name in its region."""
+
+    def get(self, key: Key, default: Any = None, /) -> Any:
+        """The key's value, or `default`.
+
+        A value that some program stored under a codec of its own raises
+        ``InvalidArgument``, and one that is not what its codec says a
+        ``ValueError``: `get_bytes` reads both.
+        """
+
+    def get_bytes(self, key: Key, /) -> bytes | None:
+        """The key's value as its bytes, whatever its codec."""
+
+    def entry(self, key: Key, /) -> Entry | None:
+        """The key's value with all that is known of it."""
+
+    def set(self, key: Key, value: object, /, ttl: Duration | None = ...) -> bool:
+        """Stores a value; False if it is too large or its shard is held, which
+        the stats count, and then an older value is gone as well.
+
+        ttl: seconds or a ``timedelta``; None is for ever; the cache's own when
+        it is left out. What JSON cannot express raises ``TypeError`` or
+        ``ValueError``.
+        """
+
+    def delete(self, key: Key, /) -> bool:
+        """Removes the key; whether it was there."""
+
+    def contains(self, key: Key, /) -> bool:
+        """Whether the key is there; also ``key in cache``. Not a use of it."""
+
+    def clear(self) -> None:
+        """Removes everything, for every process."""
+
+    def stats(self) -> CacheStats:
+        """Counts since the cache was created, over all processes."""
+
+    def __contains__(self, key: Key, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def __bool__(self) -> bool: ...
+
+@final
+class Breaker:
+    """A circuit breaker: refuses calls to what keeps failing, then probes it.
+
+    An ``Exception`` is a failure. Cancellation and interruption
+    (``asyncio.CancelledError``, ``KeyboardInterrupt``) are ignored, so put a
+    timeout inside the guarded function: around it, it is a cancellation.
+    Nothing is held while the guarded call runs.
+    """
+
+    @property
+    def name(self) -> str:
+        """The breaker's name in its region."""
+
+    @property
+    def state(self) -> str:
+        """``"closed"``, ``"half-open"``, ``"open"`` or ``"forced-open"``."""
+
+    def enter(self) -> Permit:
+        """Leave to make one call; raises ``BreakerOpen`` if there is none."""
+
+    def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Calls the function and counts what became of it; raises
+        ``BreakerOpen`` instead when the breaker is open. A coroutine is counted
+        when it has been awaited."""
+
+    def __call__(self, function: _F, /) -> _F:
+        """Decorates a function, a method or an ``async def``."""
+
+    def stats(self) -> BreakerStats:
+        """Counts since the breaker was created, over all processes."""
+
+@final
+class Permit:
+    """Leave to make one call, to be told what became of it.
+
+    The first word counts; later ones answer False. Dropped without a word it is
+    a failure. As a context manager: an ``Exception`` is a failure, leaving the
+    block otherwise a success.
+    """
+
+    def success(self) -> bool:
+        """It succeeded. True if that counted, False if it came too late."""
+
+    def failure(self) -> bool:
+        """It failed. True if that counted, False if it came too late."""
+
+    def ignore(self) -> bool:
+        """It says nothing: neither success nor failure."""
+
+    def _settle(self, result: object, error: BaseException | None, /) -> None: ...
+    def __enter__(self) -> Permit: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class Guarded:
+    """A function that a breaker decorates."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
+@final
+class Histogram:
+    """Latencies: exact counts and sums, percentiles within 1.1 percent."""
+
+    @property
+    def name(self) -> str:
+        """The histogram's name in its region."""
+
+    def record(self, duration: Duration, /) -> None:
+        """Records a duration."""
+
+    def record_ns(self, ns: int, /) -> None:
+        """Records a whole number of nanoseconds."""
+
+    def time(self) -> Timer:
+        """``with histogram.time():`` records how long the block took, on the
+        region's clock."""
+
+    def percentile(self, percent: float, /) -> float | None:
+        """The percentile (0 to 100) in seconds; None when nothing was
+        recorded."""
+
+    def snapshot(self) -> Snapshot:
+        """All of it at one moment."""
+
+@final
+class Timer:
+    """Records how long a ``with`` block took, whether it raised or not."""
+
+    def __enter__(self) -> Timer: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class Snapshot:
+    """What a histogram held when it was taken. Seconds throughout."""
+
+    @property
+    def count(self) -> int:
+        """How many values were recorded."""
+
+    @property
+    def sum(self) -> float:
+        """Their sum."""
+
+    @property
+    def mean(self) -> float:
+        """Their mean; 0.0 when there are none."""
+
+    @property
+    def min(self) -> float | None:
+        """The least; None when there are none."""
+
+    @property
+    def max(self) -> float | None:
+        """The greatest; None when there are none."""
+
+    def percentile(self, percent: float, /) -> float | None:
+        """The percentile (0 to 100); None when there are no values."""
+
+    def buckets(self) -> list[tuple[float, int]]:
+        """The buckets that are not empty: upper edge, and count; ascending."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...

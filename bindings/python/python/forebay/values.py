@@ -1,0 +1,177 @@
+"""Plain values that the engine answers with: frozen dataclasses.
+
+``dataclasses.asdict`` makes any of them a dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+from forebay._core import Rate
+
+#: One part of a tuple key; an ``int`` stands for its decimal text.
+KeyPart: TypeAlias = str | bytes | bytearray | memoryview | int
+
+#: What names a bucket or an entry. The parts of a tuple do not run into each
+#: other: ``("a", "bc")`` is not ``("ab", "c")``.
+Key: TypeAlias = str | bytes | bytearray | memoryview | tuple[KeyPart, ...]
+
+#: A duration: seconds, or a ``timedelta``.
+Duration: TypeAlias = float | timedelta
+
+#: A rate: a ``Rate``, or text such as ``"60/min burst 90"``.
+RateLike: TypeAlias = str | Rate
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterStats:
+    """Counts since the limiter was created, over all processes."""
+
+    #: Requests that were let through.
+    admitted: int
+    #: Requests that were not.
+    refused: int
+    #: Buckets that had to go although they were not full.
+    evicted_live: int
+    #: Requests whose tier the limiter does not know.
+    unknown_tier: int
+    #: Requests refused because others kept changing the key's slots; among
+    #: ``refused``.
+    contended: int
+    #: Keys that its table can hold at once.
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """Counts since the cache was created, over all processes."""
+
+    hits: int
+    misses: int
+    sets: int
+    deletes: int
+    #: Entries removed to make room.
+    evictions: int
+    #: Entries removed because their time was over.
+    expirations: int
+    #: Sets refused because the item exceeds ``max_item``.
+    too_large: int
+    #: Calls that found their shard held.
+    busy: int
+    #: Shards cleared because a process died while it wrote to them.
+    resets: int
+    #: Entries now.
+    entries: int
+    #: Bytes that keys and values take now.
+    bytes_used: int
+    #: Bytes that they may take.
+    bytes_capacity: int
+    #: Entries that there may be.
+    max_entries: int
+    shards: int
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits out of all gets; 0.0 when there were none."""
+        gets = self.hits + self.misses
+        return self.hits / gets if gets else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStats:
+    """Counts since the breaker was created, over all processes."""
+
+    successes: int
+    failures: int
+    #: Calls that were cancelled, or said to be neither.
+    ignored: int
+    #: Calls that were not made.
+    rejected: int
+    #: Outcomes that came after the breaker had moved on.
+    late: int
+    opened: int
+    half_opened: int
+    closed: int
+    #: Calls let through while half-open.
+    probes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegionStats:
+    """What a region holds."""
+
+    #: Its size.
+    bytes: int
+    #: What the header and the objects take of it.
+    used: int
+    objects: int
+    #: Live processes that have it open; 1 for a private region.
+    seats: int
+    seats_max: int
+    #: Events since it was created.
+    events: int
+    #: Events that could not be written.
+    events_dropped: int
+    #: Structures cleared because a process died while it changed them.
+    resets: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object of a region."""
+
+    name: str
+    #: ``"limiter"``, ``"cache"``, ``"breaker"`` or ``"histogram"``.
+    kind: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a region, in whichever process."""
+
+    sequence: int
+    #: Seconds since the region was created.
+    time: float
+    #: Such as ``"breaker-open"`` or ``"cache-cleared"``.
+    kind: str
+    #: The object's name, empty for the region itself.
+    object: str
+    #: A number whose meaning depends on the kind.
+    detail: int
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Some events, oldest first; iterating gives them."""
+
+    events: tuple[Event, ...]
+    #: What to ask for next time.
+    next: int
+    #: How many that were asked for had been overwritten.
+    lost: int
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A cache's entry with all that is known of it."""
+
+    #: As ``get`` gives it; plain bytes when the codec is not one of ours.
+    value: Any
+    #: ``"bytes"``, ``"text"``, ``"json"`` or ``"other(N)"``.
+    codec: str
+    #: Greater after each set of the key.
+    version: int
+    #: When it was set, in UTC.
+    created: datetime
+    #: Seconds left to live; None when it does not expire.
+    ttl: float | None

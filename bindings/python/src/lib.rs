@@ -1,0 +1,50 @@
+//! `forebay._core`: the engine as Python sees it. The package `forebay` beside
+//! it holds what is better said in Python: exceptions, plain values and the
+//! awaiting of coroutines.
+//!
+//! Rules that hold in every file here:
+//! - The engine copies out before anything of Python's is made, and copies in
+//!   after everything of Python's has been read. So no Python code (equality,
+//!   destructors, callbacks, the collector) runs inside the engine.
+//! - Classes are frozen; what may change in them is atomic or behind a mutex
+//!   that is held for a clone only. Nothing is ever "already borrowed".
+//! - An engine's panic arrives as `forebay.Panic`, an ordinary exception.
+
+mod arguments;
+mod breaker;
+mod cache;
+mod codec;
+mod engine;
+mod guarded;
+mod histogram;
+mod key;
+mod limiter;
+mod opening;
+mod options;
+mod permit;
+mod rate;
+mod region;
+mod snapshot;
+mod values;
+mod verdict;
+
+use pyo3::prelude::*;
+
+/// The native half of the package `forebay`: import that one.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::{
+        breaker::Breaker,
+        cache::Cache,
+        guarded::Guarded,
+        histogram::{Histogram, Timer},
+        limiter::Limiter,
+        opening::{open, private},
+        permit::Permit,
+        rate::Rate,
+        region::Region,
+        snapshot::Snapshot,
+        verdict::Verdict,
+    };
+}

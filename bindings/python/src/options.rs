@@ -1,0 +1,45 @@
+//! Options as Python's callers give them: keywords, each of them or not.
+
+use crate::rate::rate;
+use pyo3::prelude::*;
+use pyo3::types::{PyEllipsis, PyMapping, PyString};
+
+/// An option that was given, through its conversion.
+pub fn given<T>(
+    argument: &'static str,
+    value: Option<&Bound<'_, PyAny>>,
+    convert: fn(&'static str, &Bound<'_, PyAny>) -> PyResult<T>,
+) -> PyResult<Option<T>> {
+    value.map(|value| convert(argument, value)).transpose()
+}
+
+/// A failure rate that was left out.
+pub const UNSAID: Option<Option<f64>> = None;
+
+/// A breaker's failure rate: nothing when it is `...`, off when it is `None`.
+pub fn share(value: &Bound<'_, PyAny>) -> PyResult<Option<Option<f64>>> {
+    if value.is_none() {
+        return Ok(Some(None));
+    }
+    if value.is_instance_of::<PyEllipsis>() {
+        return Ok(None);
+    }
+    Ok(Some(Some(value.extract()?)))
+}
+
+pub fn by_tier(tiers: &Bound<'_, PyAny>) -> PyResult<Vec<(String, forebay::Rate)>> {
+    let mut rates = Vec::new();
+    for pair in tiers.cast::<PyMapping>()?.items()? {
+        let (name, value): (Bound<'_, PyString>, Bound<'_, PyAny>) = pair.extract()?;
+        rates.push((name.to_str()?.to_owned(), rate(&value)?));
+    }
+    Ok(rates)
+}
+
+/// The options with one more, if it was given.
+pub fn with<O, T>(options: O, value: Option<T>, set: impl FnOnce(O, T) -> O) -> O {
+    match value {
+        Some(value) => set(options, value),
+        None => options,
+    }
+}

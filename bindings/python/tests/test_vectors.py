@@ -1,0 +1,255 @@
+"""The table of cases that every language runs: tests/vectors/*.json."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import forebay
+
+VECTORS = Path(__file__).resolve().parents[3] / "tests" / "vectors"
+UNLIMITED = 2**64 - 1
+CODECS = {"bytes": 0, "text": 1, "json": 2}
+
+
+def cases() -> list[Any]:
+    """Every case of every file, named by both."""
+    found = []
+    for path in sorted(VECTORS.glob("*.json")):
+        for case in json.loads(path.read_text(encoding="utf-8"))["cases"]:
+            found.append(pytest.param(case, id=f"{path.stem}: {case['name']}"))
+    return found
+
+
+def test_there_are_cases() -> None:
+    assert len(cases()) >= 10
+
+
+@pytest.mark.parametrize("case", cases())
+def test_case(case: dict[str, Any]) -> None:
+    world = World()
+    if "error" in case:
+        (name, description), *more = case["objects"].items()
+        assert not more and not case.get("steps")
+        with pytest.raises(forebay.Error) as caught:
+            world.open(name, description)
+        assert caught.value.code == case["error"]["code"]
+        if "message" in case["error"]:
+            assert str(caught.value) == case["error"]["message"]
+        return
+    for name, description in case["objects"].items():
+        world.open(name, description)
+    for number, step in enumerate(case["steps"]):
+        for _ in range(step.get("times", 1) if step.get("do") != "record" else 1):
+            try:
+                world.step(step)
+            except AssertionError as failed:
+                raise AssertionError(f"step {number}: {step}\n{failed}") from None
+
+
+def ns(seconds: float | None) -> int | None:
+    """Seconds as the whole nanoseconds that they came from."""
+    return None if seconds is None else round(seconds * 1e9)
+
+
+def same_time(got: int | None, expected: int | None) -> bool:
+    """Whether a time came through a float unharmed: within its precision."""
+    if got is None or expected is None:
+        return got is expected
+    return abs(got - expected) <= expected * 2**-52
+
+
+def key_of(step: dict[str, Any]) -> forebay.Key:
+    if "key_hex" in step:
+        return bytes.fromhex(step["key_hex"])
+    if "key_parts" in step:
+        return tuple(step["key_parts"])
+    if "key_repeat" in step:
+        text, times = step["key_repeat"]
+        return str(text * times)
+    return str(step["key"])
+
+
+def value_of(step: dict[str, Any]) -> bytes:
+    if "value_hex" in step:
+        return bytes.fromhex(step["value_hex"])
+    if "value_repeat" in step:
+        text, times = step["value_repeat"]
+        return str(text * times).encode()
+    return str(step["value"]).encode()
+
+
+def take_options(step: dict[str, Any]) -> dict[str, Any]:
+    return {name: step[name] for name in ("cost", "tier") if name in step}
+
+
+class World:
+    """One case's region, objects and permits."""
+
+    def __init__(self) -> None:
+        self.created = datetime.now(timezone.utc)
+        self.region = forebay.private(bytes=4 << 20, manual_clock=True)
+        self.objects: dict[str, Any] = {}
+        self.permits: dict[str, forebay.Permit] = {}
+
+    def open(self, name: str, description: dict[str, Any]) -> None:
+        options = dict(description)
+        kind = options.pop("kind")
+        for option in [option for option in options if option.endswith("_ns")]:
+            options[option.removesuffix("_ns")] = options.pop(option) / 1e9
+        self.objects[name] = getattr(self.region, kind)(name, **options)
+
+    def step(self, step: dict[str, Any]) -> None:
+        if "advance_ns" in step:
+            before = self.region.now()
+            self.region.advance(step["advance_ns"] / 1e9)
+            moved = ns(self.region.now() - before)
+            assert moved is not None and abs(moved - step["advance_ns"]) <= 1
+            return
+        verb = getattr(self, "do_" + step["do"], None)
+        assert verb is not None, f"unknown step: {step['do']}"
+        target = self.objects[step["on"]] if "on" in step else None
+        verb(target, step)
+
+    def do_allow(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        assert limiter.allow(key_of(step), **take_options(step)) is step["expect"]
+
+    def do_take(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        self.check_verdict(limiter.take(key_of(step), **take_options(step)), step)
+
+    def do_peek(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        self.check_verdict(limiter.peek(key_of(step), **take_options(step)), step)
+
+    def check_verdict(self, verdict: forebay.Verdict, step: dict[str, Any]) -> None:
+        for name, expected in step["expect"].items():
+            if name.endswith("_ns"):
+                got = ns(getattr(verdict, name.removesuffix("_ns")))
+                assert same_time(got, expected), f"{name}: {got}"
+                continue
+            got = getattr(verdict, name)
+            if name in ("limit", "remaining") and got is None:
+                got = UNLIMITED
+            assert got == expected, f"{name}: {got}"
+        assert bool(verdict) is verdict.allowed
+
+    def do_reset(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        answer = limiter.reset(key_of(step))
+        assert "expect" not in step or answer is step["expect"]
+
+    def do_set(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
+        value: object = value_of(step)
+        codec = step.get("codec", "bytes")
+        assert codec in ("bytes", "text"), f"unknown codec: {codec}"
+        if codec == "text":
+            value = value_of(step).decode()
+        if "ttl_ns" in step:
+            ttl = step["ttl_ns"]
+            answer = cache.set(key_of(step), value, None if ttl is None else ttl / 1e9)
+        else:
+            answer = cache.set(key_of(step), value)
+        assert "expect" not in step or answer is step["expect"]
+
+    def do_get(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
+        got = cache.get_bytes(key_of(step))
+        if "expect_hex" in step:
+            assert got == bytes.fromhex(step["expect_hex"])
+        elif "expect_repeat" in step:
+            text, times = step["expect_repeat"]
+            assert got == str(text * times).encode()
+        elif step["expect"] is None:
+            assert got is None
+        else:
+            assert got == step["expect"].encode()
+
+    def do_contains(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
+        assert cache.contains(key_of(step)) is step["expect"]
+        assert (key_of(step) in cache) is step["expect"]
+
+    def do_delete(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
+        answer = cache.delete(key_of(step))
+        assert "expect" not in step or answer is step["expect"]
+
+    def do_entry(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
+        entry = cache.entry(key_of(step))
+        if step["expect"] is None:
+            assert entry is None
+            return
+        assert entry is not None
+        for name, expected in step["expect"].items():
+            if name == "value":
+                got = entry.value.encode() if isinstance(entry.value, str) else entry.value
+                assert got == expected.encode()
+            elif name == "codec":
+                assert CODECS[entry.codec] == expected
+            elif name == "age_ns":
+                # `created` is wall time: the region's birth, which this world
+                # saw, plus the manual clock then.
+                age = self.region.now() - (entry.created - self.created).total_seconds()
+                assert abs(age - expected / 1e9) < 1.0, f"age: {age}"
+            elif name == "ttl_ns":
+                assert same_time(ns(entry.ttl), expected), f"ttl: {entry.ttl}"
+            else:
+                assert getattr(entry, name) == expected
+
+    def do_clear(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
+        cache.clear()
+
+    def do_len(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
+        assert len(cache) == step["expect"]
+
+    def do_enter(self, breaker: forebay.Breaker, step: dict[str, Any]) -> None:
+        try:
+            permit = breaker.enter()
+        except forebay.BreakerOpen as refused:
+            assert step["expect"] == "rejected"
+            if "retry_after_ns" in step:
+                got = ns(refused.retry_after)
+                assert same_time(got, step["retry_after_ns"]), f"retry_after: {got}"
+            return
+        # Kept before the check: a permit that is dropped is a failure.
+        self.permits[step.get("as", "")] = permit
+        assert step.get("expect", "permit") == "permit"
+
+    def do_success(self, breaker: forebay.Breaker, step: dict[str, Any]) -> None:
+        answer = self.permits[step["permit"]].success()
+        assert "expect" not in step or answer is step["expect"]
+
+    def do_failure(self, breaker: forebay.Breaker, step: dict[str, Any]) -> None:
+        answer = self.permits[step["permit"]].failure()
+        assert "expect" not in step or answer is step["expect"]
+
+    def do_ignore(self, breaker: forebay.Breaker, step: dict[str, Any]) -> None:
+        answer = self.permits[step["permit"]].ignore()
+        assert "expect" not in step or answer is step["expect"]
+
+    def do_state(self, breaker: forebay.Breaker, step: dict[str, Any]) -> None:
+        assert breaker.state == step["expect"]
+
+    def do_record(self, histogram: forebay.Histogram, step: dict[str, Any]) -> None:
+        for _ in range(step.get("times", 1)):
+            histogram.record_ns(step["ns"])
+
+    def do_percentile(self, histogram: forebay.Histogram, step: dict[str, Any]) -> None:
+        got = ns(histogram.percentile(step["percent"]))
+        assert same_time(got, step["expect_ns"]), f"percentile: {got}"
+        assert histogram.snapshot().percentile(step["percent"]) == histogram.percentile(
+            step["percent"]
+        )
+
+    def do_snapshot(self, histogram: forebay.Histogram, step: dict[str, Any]) -> None:
+        snapshot = histogram.snapshot()
+        for name, expected in step["expect"].items():
+            got = getattr(snapshot, name.removesuffix("_ns"))
+            if name.endswith("_ns"):
+                assert same_time(ns(got), expected), f"{name}: {got}"
+            else:
+                assert got == expected, f"{name}: {got}"
+
+    def do_stats(self, target: Any, step: dict[str, Any]) -> None:
+        stats = target.stats()
+        for name, expected in step["expect"].items():
+            assert getattr(stats, name) == expected, f"{name}: {stats}"

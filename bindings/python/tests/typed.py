@@ -1,0 +1,79 @@
+"""A program for the type checker: `mypy --strict` must accept every line and
+infer every type asserted here. Never run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import assert_type
+
+import forebay
+from forebay import Key, Rate, RateLike
+
+
+def regions(path: Path) -> None:
+    with forebay.open("shop", bytes=1 << 24, mode=0o660) as region:
+        assert_type(region, forebay.Region)
+        assert_type(region.path, Path | None)
+        assert_type(region.now(), float)
+    forebay.open(path, ephemeral=True).close()
+    for event in forebay.private(manual_clock=True).events():
+        assert_type(event, forebay.Event)
+        assert_type(event.kind, str)
+
+
+def limiters(region: forebay.Region, key: Key, rate: RateLike) -> None:
+    limiter = region.limiter("api", rate, tiers={"pro": Rate.per_minute(60), "staff": "unlimited"})
+    assert_type(limiter.allow(key), bool)
+    assert_type(limiter.allow(("tenant", 7), 2, "pro"), bool)
+    verdict = limiter.take(b"key", cost=2, tier="pro")
+    assert_type(verdict.retry_after, float | None)
+    assert_type(verdict.remaining, int | None)
+    assert_type(limiter.stats().admitted, int)
+
+
+def caches(region: forebay.Region) -> None:
+    cache = region.cache("pages", ttl=timedelta(minutes=5))
+    assert_type(cache.set("a", {"b": [1]}, ttl=None), bool)
+    assert_type(cache.get_bytes("a"), bytes | None)
+    assert_type("a" in cache, bool)
+    entry = cache.entry("a")
+    if entry is not None:
+        assert_type(entry.ttl, float | None)
+    assert_type(cache.stats().hit_rate, float)
+
+
+def breakers(region: forebay.Region) -> None:
+    breaker = region.breaker("origin", failure_rate=None, open_for=30)
+
+    @breaker
+    def sync(a: int, *, b: str) -> float:
+        return float(a)
+
+    assert_type(sync(1, b="x"), float)
+    assert_type(breaker.call(sync, 1, b="x"), float)
+    breaker.call(sync, "wrong", b="x")  # type: ignore[arg-type]
+    with breaker.enter() as permit:
+        assert_type(permit.success(), bool)
+    try:
+        breaker.enter()
+    except forebay.BreakerOpen as refused:
+        assert_type(refused.retry_after, float)
+
+
+async def awaiting(breaker: forebay.Breaker) -> None:
+    @breaker
+    async def fetch(a: int) -> str:
+        return str(a)
+
+    assert_type(await fetch(1), str)
+    assert_type(await breaker.call(fetch, 1), str)
+
+
+def histograms(region: forebay.Region) -> None:
+    histogram = region.histogram("http")
+    histogram.record(0.1)
+    with histogram.time():
+        pass
+    assert_type(histogram.percentile(99), float | None)
+    assert_type(histogram.snapshot().buckets(), list[tuple[float, int]])

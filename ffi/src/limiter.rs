@@ -1,0 +1,437 @@
+//! Limiters: a token bucket per key.
+
+use crate::argument::{bytes, nanoseconds, optional_out, optional_text, out, slice, text};
+use crate::handle::{self, borrow, held};
+use crate::region::fb_region;
+use crate::sized::{self, Grows};
+use crate::status::{answer, fb_code, fb_status, FB_NEVER};
+use forebay::{Charge, Error, Limiter, LimiterOptions, Rate, Region, Result, Verdict};
+use std::ffi::{c_char, c_void};
+use std::ptr::NonNull;
+use std::time::Duration;
+
+/// A rate limiter: a token bucket per key.
+pub struct fb_limiter {
+    _opaque: [u8; 0],
+}
+
+held!(fb_limiter, 1, Limiter);
+
+/// In `fb_rate.count`: no limit.
+pub const FB_UNLIMITED: u64 = u64::MAX;
+
+/// In place of `now_ns`: the call reads the clock.
+pub const FB_NOW: u64 = u64::MAX;
+
+/// A rate, as text or in numbers. This struct does not grow.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fb_rate {
+    /// Such as "60/min", "60/min burst 90", "100/15min", "unlimited"; NULL: in numbers.
+    pub text: *const c_char,
+    /// Tokens in the period; FB_UNLIMITED: no limit. 0 with a text.
+    pub count: u64,
+    /// The period in nanoseconds. 0 with a text.
+    pub per_ns: u64,
+    /// How many tokens may be taken at once. 0: as many as `count`.
+    pub burst: u64,
+}
+
+/// A tier: a rate of its own for some requests. This struct does not grow.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fb_tier {
+    /// Its name, 1 to 31 bytes, ended by NUL.
+    pub name: *const c_char,
+    /// Its rate.
+    pub rate: fb_rate,
+}
+
+/// How to open a limiter. Zero in a field is its default, but a rate is needed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fb_limiter_options {
+    /// sizeof(fb_limiter_options); fb_limiter_options_init sets it.
+    pub struct_size: u32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// The rate of the tier "default".
+    pub rate: fb_rate,
+    /// Further tiers, at most 15.
+    pub tiers: *const fb_tier,
+    /// How many.
+    pub tier_count: usize,
+    /// How many keys may have a bucket that is not full at once; it fixes the
+    /// memory. 0: 65,536.
+    pub max_keys: u64,
+}
+
+// SAFETY: repr(C), u32 first, no padding (asserted below); any bytes are a value.
+unsafe impl Grows for fb_limiter_options {}
+
+/// A limiter's answer. This struct does not grow.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fb_verdict {
+    /// The most tokens that the bucket holds; UINT64_MAX: unlimited.
+    pub limit: u64,
+    /// The tokens left.
+    pub remaining: u64,
+    /// Denied: how long until the same request would be admitted; FB_NEVER: it
+    /// costs more than the bucket holds. Admitted: 0.
+    pub retry_after_ns: u64,
+    /// How long until the bucket is full again.
+    pub reset_after_ns: u64,
+}
+
+/// What a limiter counted since it was created, in all processes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fb_limiter_stats {
+    /// sizeof(fb_limiter_stats); fb_limiter_stats_init sets it.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Requests admitted.
+    pub admitted: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Buckets that were dropped before they were full again: max_keys is too small.
+    pub evicted_live: u64,
+    /// Requests that named a tier which the limiter does not have.
+    pub unknown_tier: u64,
+    /// Requests refused because others kept changing the key's slots; they are
+    /// among `refused` too.
+    pub contended: u64,
+    /// How many buckets there is room for.
+    pub slots: u64,
+}
+
+// SAFETY: repr(C), u32 first, no padding (asserted below); any bytes are a value.
+unsafe impl Grows for fb_limiter_stats {}
+
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    const WORD: usize = size_of::<usize>();
+    assert!(size_of::<fb_rate>() == 3 * 8 + WORD.next_multiple_of(8));
+    assert!(size_of::<fb_limiter_options>() == 16 + size_of::<fb_rate>() + 2 * WORD);
+    assert!(size_of::<fb_verdict>() == 4 * 8);
+    assert!(size_of::<fb_limiter_stats>() == 8 + 6 * 8);
+};
+
+/// Opens a limiter: creates it or attaches to it. With options, an existing
+/// limiter takes over the rates (for all processes); another `max_keys` than it
+/// has is an error. `options` NULL: attach only, to what is there.
+///
+/// Ownership: `*limiter` is the caller's, to be given to fb_limiter_close; it
+/// keeps the region. Everything else is borrowed for the call.
+/// Threads: any.
+/// Cost: allocates, locks the region's directory.
+/// Returns: FB_OK; FB_E_INVALID_ARGUMENT, FB_E_GEOMETRY, FB_E_WRONG_KIND,
+/// FB_E_REGION_FULL, FB_E_NOT_FOUND (no options and no such limiter), FB_E_BUSY.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_open(
+    region: *const fb_region,
+    name: *const c_char,
+    options: *const fb_limiter_options,
+    limiter: *mut *mut fb_limiter,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (region, name) = unsafe { (borrow::<Region>(region)?, text("name", name)?) };
+        let limiter = out("limiter", limiter)?;
+        let options = if options.is_null() {
+            None
+        } else {
+            // SAFETY: as above.
+            Some(unsafe { choose(sized::read("options", options)?)? })
+        };
+        let opened = region.limiter(name, options)?;
+        // SAFETY: as above.
+        unsafe { limiter.write(handle::open(opened)) };
+        Ok(fb_code::FB_OK)
+    })
+}
+
+unsafe fn choose(asked: fb_limiter_options) -> Result<LimiterOptions> {
+    if asked.reserved != 0 {
+        return Err(Error::invalid("reserved", asked.reserved, 0));
+    }
+    // SAFETY: the caller's promise.
+    let (rate, tiers) = unsafe {
+        (
+            rate_of(asked.rate)?,
+            slice("tiers", asked.tiers, asked.tier_count)?,
+        )
+    };
+    let mut options = LimiterOptions::new(rate);
+    for tier in tiers {
+        // SAFETY: as above.
+        let (name, rate) = unsafe { (text("tier", tier.name)?, rate_of(tier.rate)?) };
+        options = options.tier(name, rate);
+    }
+    if asked.max_keys != 0 {
+        options = options.max_keys(asked.max_keys);
+    }
+    Ok(options)
+}
+
+unsafe fn rate_of(asked: fb_rate) -> Result<Rate> {
+    // SAFETY: the caller's promise.
+    if let Some(text) = unsafe { optional_text("rate", asked.text)? } {
+        if (asked.count, asked.per_ns, asked.burst) != (0, 0, 0) {
+            return Err(Error::invalid(
+                "rate",
+                format_args!("\"{text}\" and numbers"),
+                "a text, or numbers",
+            ));
+        }
+        return text.parse();
+    }
+    if asked.count == FB_UNLIMITED {
+        return Ok(Rate::UNLIMITED);
+    }
+    let rate = Rate::new(asked.count, Duration::from_nanos(asked.per_ns));
+    Ok(match asked.burst {
+        0 => rate,
+        burst => rate.burst(burst),
+    })
+}
+
+/// Closes the handle. The limiter itself stays in the region.
+///
+/// Ownership: takes the handle back. NULL is fine.
+/// Threads: no other call may be using this handle.
+/// Cost: see fb_region_close, if it was what kept the region.
+/// Returns: FB_OK; FB_E_CLOSED if it was closed before; FB_E_INVALID_ARGUMENT
+/// if it is no limiter.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_close(limiter: *mut fb_limiter) -> fb_status {
+    // SAFETY: the caller's promise.
+    answer(|| unsafe { handle::close::<Limiter>(limiter) }.map(|()| fb_code::FB_OK))
+}
+
+/// Takes one token from the key's bucket, at the default tier's rate.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key); writes to
+/// `verdict` unless it is NULL: not wanted.
+/// Threads: any.
+/// Cost: one reading of the clock; no allocation, no lock.
+/// Returns: FB_OK admitted; FB_DENIED refused, nothing spent. Both write the verdict.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_take(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    verdict: *mut fb_verdict,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, key) = unsafe {
+            let limiter = borrow::<Limiter>(limiter)?;
+            (limiter, bytes("key", key, key_len)?)
+        };
+        let place = optional_out("verdict", verdict)?;
+        // SAFETY: as above.
+        Ok(unsafe { tell(limiter.take(key), place) })
+    })
+}
+
+/// Takes `cost` tokens from the key's bucket at a tier's rate. The bucket is the
+/// key's: a tier only picks the rate. A cost of 0 spends nothing and is admitted;
+/// a cost beyond the burst is refused and never admitted.
+///
+/// `tier` NULL: the default tier; a tier that the limiter does not have is the
+/// default tier too, and counted. `now_ns`: region time from fb_region_now, or
+/// FB_NOW to read the clock.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key) and the tier;
+/// writes to `verdict` unless it is NULL: not wanted.
+/// Threads: any.
+/// Cost: no allocation, no lock.
+/// Returns: FB_OK admitted; FB_DENIED refused, nothing spent. Both write the verdict.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_take_with(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    cost: u64,
+    tier: *const c_char,
+    now_ns: u64,
+    verdict: *mut fb_verdict,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, key, tier) = unsafe {
+            let limiter = borrow::<Limiter>(limiter)?;
+            (
+                limiter,
+                bytes("key", key, key_len)?,
+                optional_text("tier", tier)?,
+            )
+        };
+        let place = optional_out("verdict", verdict)?;
+        let verdict = limiter.take_with(key, charge(cost, tier, now_ns));
+        // SAFETY: as above.
+        Ok(unsafe { tell(verdict, place) })
+    })
+}
+
+/// Answers as fb_limiter_take would, and spends nothing.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key); writes to
+/// `verdict` unless it is NULL: not wanted.
+/// Threads: any.
+/// Cost: one reading of the clock; no allocation, no lock.
+/// Returns: FB_OK or FB_DENIED. Both write the verdict.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_peek(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    verdict: *mut fb_verdict,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, key) = unsafe {
+            let limiter = borrow::<Limiter>(limiter)?;
+            (limiter, bytes("key", key, key_len)?)
+        };
+        let place = optional_out("verdict", verdict)?;
+        // SAFETY: as above.
+        Ok(unsafe { tell(limiter.peek(key), place) })
+    })
+}
+
+/// Answers as fb_limiter_take_with would, and spends nothing.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key) and the tier;
+/// writes to `verdict` unless it is NULL: not wanted.
+/// Threads: any.
+/// Cost: no allocation, no lock.
+/// Returns: FB_OK or FB_DENIED. Both write the verdict.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_peek_with(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    cost: u64,
+    tier: *const c_char,
+    now_ns: u64,
+    verdict: *mut fb_verdict,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, key, tier) = unsafe {
+            let limiter = borrow::<Limiter>(limiter)?;
+            (
+                limiter,
+                bytes("key", key, key_len)?,
+                optional_text("tier", tier)?,
+            )
+        };
+        let place = optional_out("verdict", verdict)?;
+        let verdict = limiter.peek_with(key, charge(cost, tier, now_ns));
+        // SAFETY: as above.
+        Ok(unsafe { tell(verdict, place) })
+    })
+}
+
+#[inline]
+fn charge(cost: u64, tier: Option<&str>, now_ns: u64) -> Charge<'_> {
+    Charge {
+        cost,
+        tier,
+        now: (now_ns != FB_NOW).then_some(now_ns),
+    }
+}
+
+/// Writes the verdict, if it is wanted, and turns it into a status.
+///
+/// # Safety
+/// `place` is valid for writing.
+#[inline]
+unsafe fn tell(verdict: Verdict, place: Option<NonNull<fb_verdict>>) -> fb_code {
+    if let Some(place) = place {
+        let retry_after_ns = match verdict.retry_after {
+            _ if verdict.allowed => 0,
+            Some(wait) => nanoseconds(wait),
+            None => FB_NEVER,
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            place.write(fb_verdict {
+                limit: verdict.limit,
+                remaining: verdict.remaining,
+                retry_after_ns,
+                reset_after_ns: nanoseconds(verdict.reset_after),
+            });
+        }
+    }
+    if verdict.allowed {
+        fb_code::FB_OK
+    } else {
+        fb_code::FB_DENIED
+    }
+}
+
+/// Makes the key's bucket full again.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key).
+/// Threads: any.
+/// Cost: no allocation, no lock.
+/// Returns: FB_OK; FB_MISS if it was full already.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_reset(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise.
+        let (limiter, key) = unsafe {
+            let limiter = borrow::<Limiter>(limiter)?;
+            (limiter, bytes("key", key, key_len)?)
+        };
+        Ok(if limiter.reset(key) {
+            fb_code::FB_OK
+        } else {
+            fb_code::FB_MISS
+        })
+    })
+}
+
+/// What the limiter counted, in all processes.
+///
+/// Ownership: writes to `stats`, whose struct_size the caller has set.
+/// Threads: any.
+/// Cost: a few loads; no allocation, no lock.
+/// Returns: FB_OK.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_get_stats(
+    limiter: *const fb_limiter,
+    stats: *mut fb_limiter_stats,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, place) = unsafe {
+            let limiter = borrow::<Limiter>(limiter)?;
+            (limiter, sized::place("stats", stats)?)
+        };
+        let now = limiter.stats();
+        // SAFETY: as above.
+        unsafe {
+            place.write(fb_limiter_stats {
+                struct_size: 0,
+                reserved: 0,
+                admitted: now.admitted,
+                refused: now.refused,
+                evicted_live: now.evicted_live,
+                unknown_tier: now.unknown_tier,
+                contended: now.contended,
+                slots: now.slots,
+            });
+        }
+        Ok(fb_code::FB_OK)
+    })
+}

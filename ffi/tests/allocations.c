@@ -1,0 +1,125 @@
+/* Hot calls allocate nothing, also when they answer no or the buffer is too
+ * small. Counted by standing in for malloc, which the library calls by name. */
+#include "check.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+/* glibc's own, behind the names. */
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+
+static atomic_ulong allocations;
+
+void *malloc(size_t size) {
+    allocations++;
+    return __libc_malloc(size);
+}
+void *calloc(size_t count, size_t size) {
+    allocations++;
+    return __libc_calloc(count, size);
+}
+void *realloc(void *memory, size_t size) {
+    allocations++;
+    return __libc_realloc(memory, size);
+}
+int posix_memalign(void **memory, size_t alignment, size_t size) {
+    allocations++;
+    *memory = __libc_memalign(alignment, size);
+    return *memory == NULL ? 12 : 0;
+}
+void *aligned_alloc(size_t alignment, size_t size) {
+    allocations++;
+    return __libc_memalign(alignment, size);
+}
+
+static void *into(void *context, size_t length) {
+    (void)length;
+    return context;
+}
+
+int main(void) {
+    fb_region *region = NULL;
+    fb_limiter *limiter = NULL;
+    fb_cache *cache = NULL;
+    fb_breaker *breaker = NULL;
+    fb_breaker *open = NULL;
+    fb_histogram *histogram = NULL;
+    fb_limiter_options limiter_options = fb_limiter_options_init();
+    const fb_tier tiers[] = {{"pro", fb_rate_text("100000/s")}};
+    limiter_options.rate = fb_rate_text("5/s");
+    limiter_options.tiers = tiers;
+    limiter_options.tier_count = 1;
+    fb_cache_options cache_options = fb_cache_options_init();
+    cache_options.bytes = 256 << 10;
+    fb_breaker_options breaker_options = fb_breaker_options_init();
+    breaker_options.failure_threshold = 1;
+    const unsigned long before_opening = allocations;
+    ANSWERS(FB_OK, fb_region_open(NULL, &region));
+    /* The counting counts. */
+    CHECK(allocations > before_opening);
+    ANSWERS(FB_OK, fb_limiter_open(region, "l", &limiter_options, &limiter));
+    ANSWERS(FB_OK, fb_cache_open(region, "c", &cache_options, &cache));
+    ANSWERS(FB_OK, fb_breaker_open(region, "b", &breaker_options, &breaker));
+    ANSWERS(FB_OK, fb_breaker_open(region, "open", &breaker_options, &open));
+    ANSWERS(FB_OK, fb_histogram_open(region, "h", NULL, &histogram));
+    uint64_t permit = 0, wait = 0, number = 0;
+    ANSWERS(FB_OK, fb_breaker_enter(open, &permit, NULL));
+    ANSWERS(FB_OK, fb_breaker_failure(open, permit));
+
+    static char value[2000];
+    char buf[2000];
+    char little[10];
+    size_t len = 0;
+    unsigned long answers = 0;
+    fb_verdict verdict;
+    fb_entry entry = fb_entry_init();
+    fb_limiter_stats limiter_stats = fb_limiter_stats_init();
+    fb_breaker_stats breaker_stats = fb_breaker_stats_init();
+    const void *parts[] = {"tenant", "user"};
+    const size_t lens[] = {6, 4};
+
+    /* A thread's first error makes the place for its errors. */
+    ANSWERS(FB_OK, fb_cache_set(cache, "k", 1, value, 100));
+    ANSWERS(FB_E_TOO_LARGE, fb_cache_get(cache, "k", 1, little, 10, &len));
+
+    const unsigned long before = allocations;
+    for (unsigned i = 0; i < 20000; i++) {
+        const unsigned key = i % 700;
+        answers += (unsigned long)fb_limiter_take(limiter, &key, sizeof key, &verdict);
+        answers += (unsigned long)fb_limiter_take_with(limiter, &i, sizeof i, 3, "pro", FB_NOW, NULL);
+        answers += (unsigned long)fb_limiter_take_with(limiter, &i, sizeof i, 1, "none", FB_NOW, NULL);
+        answers += (unsigned long)fb_limiter_peek(limiter, &key, sizeof key, &verdict);
+        answers += (unsigned long)fb_limiter_reset(limiter, &i, sizeof i);
+        answers += (unsigned long)fb_cache_set(cache, &key, sizeof key, value, i % 2000);
+        answers += (unsigned long)fb_cache_set_with(cache, &i, sizeof i, value, 100, 1000000, 2);
+        answers += (unsigned long)(fb_cache_get(cache, &key, sizeof key, buf, sizeof buf, &len) == 0);
+        answers += (unsigned long)(fb_cache_get(cache, &key, sizeof key, little, 10, &len) == 0);
+        answers += (unsigned long)fb_cache_get_with(cache, &key, sizeof key, into, buf, &len);
+        answers += (unsigned long)fb_cache_entry(cache, &key, sizeof key, buf, sizeof buf, &len, &entry);
+        answers += (unsigned long)fb_cache_contains(cache, &key, sizeof key);
+        answers += (unsigned long)fb_cache_get(cache, "no such key", 11, buf, sizeof buf, &len);
+        answers += (unsigned long)fb_cache_delete(cache, &i, sizeof i);
+        answers += (unsigned long)fb_breaker_enter(breaker, &permit, &wait);
+        answers += (unsigned long)fb_breaker_success(breaker, permit);
+        answers += (unsigned long)fb_breaker_enter(open, &number, &wait);
+        answers += (unsigned long)fb_histogram_record_ns(histogram, i);
+        answers += (unsigned long)fb_region_now(region, &number);
+        answers += (unsigned long)fb_key_join(parts, lens, 2, buf, sizeof buf, &len);
+        answers += (unsigned long)fb_limiter_get_stats(limiter, &limiter_stats);
+        answers += (unsigned long)fb_breaker_get_stats(breaker, &breaker_stats);
+    }
+    const unsigned long after = allocations;
+    printf("%lu allocations in 440000 calls\n", after - before);
+    CHECK(after == before && answers > 0);
+    ANSWERS(FB_OK, fb_limiter_close(limiter));
+    ANSWERS(FB_OK, fb_cache_close(cache));
+    ANSWERS(FB_OK, fb_breaker_close(breaker));
+    ANSWERS(FB_OK, fb_breaker_close(open));
+    ANSWERS(FB_OK, fb_histogram_close(histogram));
+    ANSWERS(FB_OK, fb_region_close(region));
+    return finish();
+}

@@ -1,0 +1,366 @@
+// forebay.hpp: every member once or more, what it throws, and what it does not.
+#include "check.h"
+
+#include <forebay.hpp>
+
+#include <atomic>
+#include <cmath>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using namespace std::string_literals;
+using namespace std::string_view_literals;
+
+namespace {
+
+forebay::Region manual() {
+    return forebay::Region::open_private(forebay::RegionOptions().bytes(8 << 20).manual_clock(true));
+}
+
+/// Whether `call` throws an Error with this code (and, if given, this sentence).
+template <class F> bool throws(fb_status code, F call, std::string_view words = {}) {
+    try {
+        call();
+    } catch (const forebay::Error &error) {
+        if (error.code() != code || (!words.empty() && words != error.what())) {
+            std::fprintf(stderr, "threw %s: %s\n", error.code_name(), error.what());
+            return false;
+        }
+        return true;
+    }
+    return false;
+}
+
+void limiters() {
+    const forebay::Region region = manual();
+    const forebay::Limiter api =
+        region.limiter("api", forebay::LimiterOptions("2/min")
+                                  .tier("pro", forebay::Rate::per_minute(10).burst(20))
+                                  .tier("admin", forebay::Rate::unlimited())
+                                  .tier("bulk", "1/s burst 30")
+                                  .max_keys(1000));
+    CHECK(api.allow("a"));
+    CHECK(api.allow("a"s));
+    CHECK(!api.allow("a"sv));
+    const forebay::Verdict refused = api.take("a");
+    CHECK(!refused && !refused.allowed && refused.limit == 2 && refused.remaining == 0);
+    CHECK(refused.retry_after == 30s && refused.reset_after == 60s);
+    CHECK(!api.take("b", forebay::Charge(3)).retry_after);
+    CHECK(api.take("b", forebay::Charge().cost(4).tier("pro")).limit == 20);
+    CHECK(api.take("b", forebay::Charge(1000).tier("admin")).remaining == UINT64_MAX);
+    CHECK(api.peek("c", forebay::Charge(30).tier("bulk")).allowed);
+    CHECK(api.allow("d", forebay::Charge(2).at(region.now())));
+    CHECK(!api.allow("d", forebay::Charge().at(region.now())));
+    region.advance(30s);
+    CHECK(api.allow("d", forebay::Charge().at(region.now())));
+    CHECK(api.reset("d") && !api.reset("d"));
+    CHECK(api.peek("d").remaining == 2);
+    CHECK(api.stats().admitted > 0 && api.stats().unknown_tier == 0);
+
+    // Keys of parts.
+    const std::string key = forebay::key({"a", "bc"});
+    CHECK(key == "\1\0\0\0a\2\0\0\0bc"sv && key != forebay::key({"ab", "c"}));
+    CHECK(forebay::key({}).empty() && forebay::key({""}) == "\0\0\0\0"sv);
+    CHECK(api.allow(key) && api.allow(""sv) && api.allow("x\0y"sv));
+
+    // Attaching, and several ways to say a rate.
+    CHECK(!region.limiter("api").allow("a", forebay::Charge(2)));
+    CHECK(region.limiter("numbers", forebay::Rate(5, 1s)).peek("k").limit == 5);
+    CHECK(region.limiter("burst", forebay::Rate(5, 1s, 9)).peek("k").limit == 9);
+    CHECK(region.limiter("text", "7/s"s).peek("k").limit == 7);
+    CHECK(throws(FB_E_NOT_FOUND, [&] { (void)region.limiter("none"); }));
+}
+
+void caches() {
+    const forebay::Region region = manual();
+    const forebay::Cache pages = region.cache(
+        "pages", forebay::CacheOptions().bytes(1 << 20).max_entries(500).shards(1).ttl(60s));
+    CHECK(!pages.get("k"));
+    CHECK(pages.set("k", "value"));
+    CHECK(pages.get("k") == "value"s);
+    CHECK(pages.set("long", std::string(20000, 'x')));
+    CHECK(pages.get("long") == std::string(20000, 'x'));
+    std::string into = "what was there";
+    CHECK(pages.get_into("k", into) && into == "value");
+    CHECK(!pages.get_into("none", into) && into.empty());
+    CHECK(pages.set("", "") && pages.get("") == ""s);
+    CHECK(pages.set("n\0l"sv, "v\0v"sv) && pages.get("n\0l"sv) == "v\0v"s);
+
+    CHECK(pages.set("j", "{}", forebay::SetOptions().ttl(10s).codec(FB_CODEC_JSON)));
+    region.advance(3s);
+    std::optional<forebay::Entry> entry = pages.entry("j");
+    CHECK(entry && entry->value == "{}" && entry->codec == FB_CODEC_JSON);
+    CHECK(entry->age == 3s && entry->ttl == 7s && entry->version != 0);
+    CHECK(pages.set("j", "[]", forebay::SetOptions().never_expires()));
+    entry = pages.entry("j");
+    CHECK(entry && !entry->ttl && entry->codec == FB_CODEC_BYTES);
+    CHECK(pages.entry("long")->value.size() == 20000 && !pages.entry("none"));
+    CHECK(pages.set("now", "v") && pages.set("now", "w", forebay::SetOptions().ttl(0s)));
+    CHECK(!pages.contains("now"));
+
+    region.advance(60s);
+    CHECK(!pages.contains("k") && pages.contains("j"));
+    CHECK(pages.erase("j") && !pages.erase("j"));
+    CHECK(!pages.set("large", std::string(1 << 20, 'x')));
+    pages.clear();
+    CHECK(pages.set("one", "1") && pages.size() == 1 && !pages.empty());
+    const fb_cache_stats stats = pages.stats();
+    CHECK(stats.too_large == 1 && stats.max_entries == 500);
+    CHECK(forebay::hit_rate(stats) > 0 && forebay::hit_rate(stats) < 1);
+    CHECK(forebay::hit_rate(fb_cache_stats_init()) == 0);
+
+    CHECK(region.attach_cache("pages").contains("one"));
+    CHECK(throws(FB_E_GEOMETRY, [&] {
+        (void)region.cache("pages", forebay::CacheOptions().bytes(2 << 20));
+    }));
+    CHECK(throws(FB_E_NOT_FOUND, [&] { (void)region.attach_cache("none"); }));
+    CHECK(throws(FB_E_WRONG_KIND, [&] { (void)region.breaker("pages"); },
+                 "'pages' is a cache, not a breaker"));
+}
+
+void breakers() {
+    const forebay::Region region = manual();
+    const forebay::Breaker origin =
+        region.breaker("origin", forebay::BreakerOptions()
+                                     .failure_threshold(2)
+                                     .failure_rate(std::nullopt)
+                                     .open_for(10s)
+                                     .success_threshold(1)
+                                     .half_open_calls(1)
+                                     .probe_lease(5s)
+                                     .volume_threshold(10)
+                                     .window(10s));
+    CHECK(origin.state() == forebay::State::closed);
+    CHECK(origin.call([] { return 7; }) == 7);
+    origin.call([] {});
+    int target = 0;
+    CHECK(&origin.call([&]() -> int & { return target; }) == &target);
+    CHECK(*origin.call([] { return std::make_unique<int>(5); }) == 5);
+
+    // An exception is a failure, and passes through.
+    bool passed_through = false;
+    try {
+        origin.call([]() -> int { throw std::runtime_error("down"); });
+    } catch (const std::runtime_error &error) {
+        passed_through = error.what() == "down"s;
+    }
+    CHECK(passed_through && origin.stats().failures == 1);
+    // So is a result that is none.
+    CHECK(origin.call([] { return 503; }, [](int status) { return status < 500; }) == 503);
+    CHECK(origin.state() == forebay::State::open);
+
+    forebay::Duration wait{};
+    CHECK(!origin.enter(&wait) && wait == 10s);
+    bool called = false;
+    try {
+        origin.call([&] { called = true; });
+        CHECK(!"an open breaker rejects");
+    } catch (const forebay::Rejected &rejected) {
+        CHECK(rejected.retry_after() == 10s);
+        CHECK(rejected.what() == origin.rejection(10s));
+        CHECK(std::string_view(rejected.what()).find("'origin' is open") != std::string_view::npos);
+    }
+    CHECK(!called);
+
+    region.advance(10s);
+    {
+        // Destroyed without a word: a failure.
+        const std::optional<forebay::Permit> probe = origin.enter();
+        CHECK(probe && origin.state() == forebay::State::half_open);
+    }
+    CHECK(origin.state() == forebay::State::open);
+    region.advance(10s);
+    std::optional<forebay::Permit> probe = origin.enter();
+    CHECK(probe && !origin.enter());
+    CHECK(probe->ignore() && !probe->success());
+    probe = origin.enter();
+    forebay::Permit moved = std::move(*probe);
+    CHECK(!probe->success());
+    CHECK(moved.success() && !moved.success() && !moved.failure());
+    CHECK(origin.state() == forebay::State::closed);
+    CHECK(forebay::name(forebay::State::half_open) == "half-open"s);
+
+    const fb_breaker_stats stats = origin.stats();
+    CHECK(stats.successes == 5 && stats.failures == 3 && stats.ignored == 1 && stats.opened == 2);
+    CHECK(region.attach_breaker("origin").stats().successes == 5);
+
+    std::vector<std::string> seen;
+    const forebay::Events told = region.events(0);
+    for (const forebay::Event &event : told.events) {
+        CHECK(event.object == "origin");
+        seen.emplace_back(event.name());
+    }
+    CHECK((seen == std::vector<std::string>{"object-created", "breaker-open", "breaker-half-open",
+                                            "breaker-open", "breaker-half-open", "breaker-closed"}));
+    CHECK(told.lost == 0 && region.events(told.next).events.empty());
+}
+
+void histograms() {
+    const forebay::Region region = manual();
+    const forebay::Histogram http = region.histogram("http");
+    CHECK(!http.percentile(50) && http.snapshot().count == 0 && !http.snapshot().min);
+    for (int i = 1; i <= 100; i++) {
+        http.record(std::chrono::milliseconds(i));
+    }
+    http.record(5us);
+    CHECK(std::abs(static_cast<double>(http.percentile(50)->count()) / 50e6 - 1) < 0.012);
+    const forebay::Snapshot snapshot = http.snapshot();
+    CHECK(snapshot.count == 101 && snapshot.sum == 5050ms + 5us);
+    CHECK(snapshot.min == 5us && snapshot.max == 100ms && snapshot.mean > 49ms);
+    std::uint64_t sum = 0;
+    for (const forebay::Bucket &bucket : http.buckets()) {
+        sum += bucket.count;
+    }
+    CHECK(sum == 101);
+    CHECK(http.time([] { return 3; }) == 3);
+    bool thrown = false;
+    try {
+        http.time([] { throw 5; });
+    } catch (int) {
+        thrown = true;
+    }
+    CHECK(thrown && http.snapshot().count == 103);
+}
+
+void regions() {
+    const forebay::Region region = manual();
+    CHECK(!region.path() && region.objects().empty() && region.stats().bytes == 8 << 20);
+    std::vector<forebay::Histogram> kept;
+    for (int i = 0; i < 20; i++) {
+        kept.push_back(region.histogram("h" + std::to_string(i)));
+    }
+    const std::vector<forebay::ObjectInfo> objects = region.objects();
+    CHECK(objects.size() == 20 && objects[19].name == "h19" &&
+          objects[19].kind == FB_KIND_HISTOGRAM && objects[19].bytes > 0);
+
+    const char *folder = std::getenv("FOREBAY_TEST_OUT");
+    const std::string path = (folder != nullptr ? folder : "/tmp") + "/api-cpp.region"s;
+    forebay::Region shared = forebay::Region::open(
+        path, forebay::RegionOptions().fresh(true).ephemeral(true).mode(0600).bytes(1 << 20));
+    CHECK(shared.path() == path && shared.stats().shared == 1);
+    const forebay::Region again = forebay::Region::open(path, forebay::RegionOptions().create(false));
+    const forebay::Duration before = shared.now();
+    CHECK(again.now() >= before);
+
+    // Objects keep their region; a moved-from handle answers.
+    const forebay::Histogram orphan = forebay::Region::open_private().histogram("orphan");
+    orphan.record(1ms);
+    forebay::Region moved = std::move(shared);
+    CHECK(moved.path() == path);
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)shared.now(); },
+                 "region: got NULL; allowed: an open region handle"));
+}
+
+void bad_input() {
+    const forebay::Region region = manual();
+    const auto invalid = [](auto call, std::string_view words) {
+        return throws(FB_E_INVALID_ARGUMENT, call, words);
+    };
+    const forebay::Cache cache = region.cache("c");
+    const forebay::Histogram histogram = region.histogram("h");
+    CHECK(invalid([&] { (void)region.histogram("a\0b"sv); },
+                  "name: got a text with NUL inside; allowed: a text without"));
+    CHECK(invalid([&] { (void)forebay::Region::open("a\0b"sv); },
+                  "name_or_path: got a text with NUL inside; allowed: a text without"));
+    CHECK(invalid([&] { (void)region.limiter("l", "5/s\0"s); },
+                  "rate: got a text with NUL inside; allowed: a text without"));
+    CHECK(invalid([&] { (void)region.limiter("l", forebay::LimiterOptions("5/s").tier("a\0b"s, "5/s")); },
+                  "tier: got a text with NUL inside; allowed: a text without"));
+    CHECK(invalid([&] { (void)region.limiter("l", forebay::Rate(5, -1s)); },
+                  "rate: got -1000000000 ns; allowed: 0 or more"));
+    CHECK(invalid([&] { (void)region.limiter("l", forebay::LimiterOptions("5/s").max_keys(0)); },
+                  "max_keys: got 0; allowed: above 0"));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)region.limiter("l", "often"); }));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)region.limiter("l", forebay::Rate("5/s").burst(3)); }));
+    CHECK(invalid([&] { histogram.record(-1ns); }, "duration: got -1 ns; allowed: 0 or more"));
+    CHECK(invalid([&] { region.advance(-1ns); }, "by: got -1 ns; allowed: 0 or more"));
+    CHECK(invalid([&] { cache.set("k", "v", forebay::SetOptions().ttl(-1ns)); },
+                  "ttl: got -1 ns; allowed: 0 or more"));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { cache.set("k", "v", forebay::SetOptions().codec(256)); }));
+    CHECK(!cache.contains("k"));
+    CHECK(invalid([&] { (void)region.cache("z", forebay::CacheOptions().ttl(-1ns)); },
+                  "ttl: got -1 ns; allowed: 0 or more"));
+    CHECK(invalid([&] { (void)region.cache("z", forebay::CacheOptions().bytes(0)); },
+                  "bytes: got 0; allowed: above 0"));
+    CHECK(invalid([&] { (void)region.breaker("z", forebay::BreakerOptions().open_for(-1s)); },
+                  "open_for: got -1000000000 ns; allowed: 0 or more"));
+    CHECK(invalid([&] { (void)region.breaker("z", forebay::BreakerOptions().half_open_calls(0)); },
+                  "half_open_calls: got 0; allowed: above 0"));
+    for (const double rate : {0.0, -1.0, -0.5, 1.5, std::nan(""), HUGE_VAL}) {
+        CHECK(throws(FB_E_INVALID_ARGUMENT,
+                     [&] { (void)region.breaker("z", forebay::BreakerOptions().failure_rate(rate)); }));
+    }
+    for (const double percent : {-1.0, 100.5, std::nan(""), HUGE_VAL}) {
+        CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)histogram.percentile(percent); }));
+    }
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [] {
+        (void)forebay::Region::open_private(forebay::RegionOptions().bytes(0));
+    }));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [] {
+        (void)forebay::Region::open_private(forebay::RegionOptions().mode(0));
+    }));
+    CHECK(region.objects().size() == 2);
+    // The longest durations are long, not negative.
+    CHECK(cache.set("k", "v", forebay::SetOptions().ttl(forebay::Duration::max())));
+    region.advance(24h * 365);
+    CHECK(cache.contains("k"));
+    histogram.record(forebay::Duration::max());
+    CHECK(histogram.snapshot().max == forebay::Duration::max());
+
+    // The forms that do not throw say the same.
+    const forebay::Result<forebay::Limiter> none = region.try_limiter("none");
+    CHECK(!none && none.error().code() == FB_E_NOT_FOUND);
+    CHECK(none.error().code_name() == "FB_E_NOT_FOUND"s);
+    forebay::Result<forebay::Limiter> some = region.try_limiter("some", "1/h");
+    CHECK(some && some->try_allow("k").value() && !*some->try_allow("k"));
+    const forebay::Limiter limiter = *std::move(some);
+    CHECK(limiter.try_take("k")->retry_after == 1h);
+    CHECK(!region.try_advance(-1ns) && region.try_advance(1ns));
+    forebay::Limiter from = region.limiter("some");
+    const forebay::Limiter to = std::move(from);
+    const forebay::Result<bool> gone = from.try_allow("k");
+    CHECK(!gone && gone.error().what() == "limiter: got NULL; allowed: an open limiter handle"s);
+    CHECK(throws(FB_E_NOT_FOUND, [&] { (void)region.try_limiter("none").value(); }));
+}
+
+void threads() {
+    const forebay::Region region = forebay::Region::open_private();
+    const forebay::Limiter limiter = region.limiter("l", "1/day burst 1000");
+    const forebay::Cache cache = region.cache("c");
+    const forebay::Histogram histogram = region.histogram("h");
+    std::atomic<int> admitted{0}, torn{0};
+    std::vector<std::thread> workers;
+    for (int t = 0; t < 4; t++) {
+        workers.emplace_back([&, t] {
+            std::string value;
+            for (int i = 0; i < 2000; i++) {
+                admitted += limiter.allow("k");
+                cache.set("k", std::string(100 + 400 * static_cast<std::size_t>(t),
+                                           static_cast<char>('a' + t)));
+                if (cache.get_into("k", value)) {
+                    torn += value.find_first_not_of(value[0]) != std::string::npos;
+                }
+                histogram.record(1us);
+            }
+        });
+    }
+    for (std::thread &worker : workers) {
+        worker.join();
+    }
+    CHECK(admitted == 1000 && torn == 0 && histogram.snapshot().count == 8000);
+}
+
+} // namespace
+
+int main() {
+    limiters();
+    caches();
+    breakers();
+    histograms();
+    regions();
+    bad_input();
+    threads();
+    return finish();
+}

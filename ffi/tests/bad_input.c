@@ -1,0 +1,490 @@
+/* What must not be passed, passed: each time a code and a sentence, and nothing
+ * else happens. */
+#include "check.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static fb_region *region;
+static fb_limiter *limiter;
+static fb_cache *cache;
+static fb_breaker *breaker;
+static fb_histogram *histogram;
+
+static void open_all(void) {
+    fb_region_options options = fb_region_options_init();
+    options.flags = FB_REGION_MANUAL_CLOCK;
+    fb_limiter_options limiter_options = fb_limiter_options_init();
+    limiter_options.rate = fb_rate_text("1000/s");
+    fb_cache_options cache_options = fb_cache_options_init();
+    fb_breaker_options breaker_options = fb_breaker_options_init();
+    ANSWERS(FB_OK, fb_region_open(&options, &region));
+    ANSWERS(FB_OK, fb_limiter_open(region, "l", &limiter_options, &limiter));
+    ANSWERS(FB_OK, fb_cache_open(region, "c", &cache_options, &cache));
+    ANSWERS(FB_OK, fb_breaker_open(region, "b", &breaker_options, &breaker));
+    ANSWERS(FB_OK, fb_histogram_open(region, "h", NULL, &histogram));
+}
+
+static void *never(void *context, size_t length) {
+    (void)length;
+    *(int *)context = 1;
+    return NULL;
+}
+
+/* All functions with these handles answer `code`. */
+static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, fb_breaker *b,
+                     fb_histogram *h) {
+    char buf[64];
+    size_t len = 77, count = 77;
+    uint64_t number = 77;
+    uint32_t state = 77;
+    int asked = 0;
+    fb_verdict verdict = {7, 7, 7, 7};
+    fb_object objects[8];
+    fb_event events[8];
+    fb_bucket buckets[8];
+    const double percent = 50;
+    fb_limiter *new_l = NULL;
+    fb_cache *new_c = NULL;
+    fb_breaker *new_b = NULL;
+    fb_histogram *new_h = NULL;
+    fb_region_stats region_stats = fb_region_stats_init();
+    fb_limiter_stats limiter_stats = fb_limiter_stats_init();
+    fb_cache_stats cache_stats = fb_cache_stats_init();
+    fb_breaker_stats breaker_stats = fb_breaker_stats_init();
+    fb_snapshot snapshot = fb_snapshot_init();
+    fb_entry entry = fb_entry_init();
+
+    ANSWERS(code, fb_region_now(r, &number));
+    ANSWERS(code, fb_region_advance(r, 1));
+    ANSWERS(code, fb_region_path(r, buf, sizeof buf, &len));
+    ANSWERS(code, fb_region_get_stats(r, &region_stats));
+    ANSWERS(code, fb_region_objects(r, objects, 8, &count));
+    ANSWERS(code, fb_region_events(r, 0, events, 8, &count, &number, &number));
+    ANSWERS(code, fb_limiter_open(r, "l", NULL, &new_l));
+    ANSWERS(code, fb_cache_open(r, "c", NULL, &new_c));
+    ANSWERS(code, fb_breaker_open(r, "b", NULL, &new_b));
+    ANSWERS(code, fb_histogram_open(r, "h", NULL, &new_h));
+    CHECK(new_l == NULL && new_c == NULL && new_b == NULL && new_h == NULL);
+
+    ANSWERS(code, fb_limiter_take(l, "k", 1, &verdict));
+    ANSWERS(code, fb_limiter_take_with(l, "k", 1, 1, NULL, FB_NOW, &verdict));
+    ANSWERS(code, fb_limiter_peek(l, "k", 1, &verdict));
+    ANSWERS(code, fb_limiter_peek_with(l, "k", 1, 1, NULL, FB_NOW, &verdict));
+    ANSWERS(code, fb_limiter_reset(l, "k", 1));
+    ANSWERS(code, fb_limiter_get_stats(l, &limiter_stats));
+    CHECK(verdict.limit == 7 && limiter_stats.slots == 0);
+
+    ANSWERS(code, fb_cache_get(c, "k", 1, buf, sizeof buf, &len));
+    ANSWERS(code, fb_cache_get_with(c, "k", 1, never, &asked, &len));
+    ANSWERS(code, fb_cache_entry(c, "k", 1, buf, sizeof buf, &len, &entry));
+    ANSWERS(code, fb_cache_contains(c, "k", 1));
+    ANSWERS(code, fb_cache_set(c, "k", 1, "v", 1));
+    ANSWERS(code, fb_cache_set_with(c, "k", 1, "v", 1, 0, 0));
+    ANSWERS(code, fb_cache_delete(c, "k", 1));
+    ANSWERS(code, fb_cache_clear(c));
+    ANSWERS(code, fb_cache_len(c, &number));
+    ANSWERS(code, fb_cache_get_stats(c, &cache_stats));
+    CHECK(!asked && cache_stats.shards == 0 && entry.version == 0);
+
+    ANSWERS(code, fb_breaker_enter(b, &number, &number));
+    ANSWERS(code, fb_breaker_success(b, 1));
+    ANSWERS(code, fb_breaker_failure(b, 1));
+    ANSWERS(code, fb_breaker_ignore(b, 1));
+    ANSWERS(code, fb_breaker_state(b, &state));
+    ANSWERS(code, fb_breaker_get_stats(b, &breaker_stats));
+    CHECK(fb_breaker_rejection(b, 1, buf, sizeof buf) == 0 && state == 77);
+
+    ANSWERS(code, fb_histogram_record_ns(h, 1));
+    ANSWERS(code, fb_histogram_percentile(h, 50, &number));
+    ANSWERS(code, fb_histogram_percentiles(h, &percent, &number, 1));
+    ANSWERS(code, fb_histogram_snapshot(h, &snapshot));
+    ANSWERS(code, fb_histogram_buckets(h, buckets, 8, &count));
+    CHECK(len == 77 && count == 77 && number == 77);
+}
+
+static void null_handles(void) {
+    all_with(FB_E_INVALID_ARGUMENT, NULL, NULL, NULL, NULL, NULL);
+    FAILS(FB_E_INVALID_ARGUMENT, "limiter: got NULL; allowed: an open limiter handle",
+          fb_limiter_take(NULL, "k", 1, NULL));
+    ANSWERS(FB_OK, fb_region_close(NULL));
+    ANSWERS(FB_OK, fb_limiter_close(NULL));
+    ANSWERS(FB_OK, fb_cache_close(NULL));
+    ANSWERS(FB_OK, fb_breaker_close(NULL));
+    ANSWERS(FB_OK, fb_histogram_close(NULL));
+}
+
+static void handles_of_another_kind(void) {
+    all_with(FB_E_INVALID_ARGUMENT, (fb_region *)limiter, (fb_limiter *)cache, (fb_cache *)breaker,
+             (fb_breaker *)histogram, (fb_histogram *)region);
+    FAILS(FB_E_INVALID_ARGUMENT, "limiter: got a cache handle; allowed: an open limiter handle",
+          fb_limiter_take((fb_limiter *)cache, "k", 1, NULL));
+    FAILS(FB_E_INVALID_ARGUMENT, "cache: got a region handle; allowed: an open cache handle",
+          fb_cache_close((fb_cache *)region));
+    uint64_t words[4] = {0, 0, 0, 0};
+    FAILS(FB_E_INVALID_ARGUMENT,
+          "region: got a pointer that is no handle; allowed: an open region handle",
+          fb_region_advance((fb_region *)words, 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_close((fb_region *)words));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_close((fb_region *)((char *)words + 1)));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_advance((fb_region *)((char *)words + 3), 1));
+}
+
+static void closed_handles(void) {
+    fb_region *r = region;
+    fb_limiter *l = limiter;
+    fb_cache *c = cache;
+    fb_breaker *b = breaker;
+    fb_histogram *h = histogram;
+    ANSWERS(FB_OK, fb_region_close(r));
+    ANSWERS(FB_OK, fb_limiter_close(l));
+    ANSWERS(FB_OK, fb_cache_close(c));
+    ANSWERS(FB_OK, fb_breaker_close(b));
+    ANSWERS(FB_OK, fb_histogram_close(h));
+    all_with(FB_E_CLOSED, r, l, c, b, h);
+    FAILS(FB_E_CLOSED, "the region is closed", fb_region_close(r));
+    FAILS(FB_E_CLOSED, "the limiter is closed", fb_limiter_close(l));
+    FAILS(FB_E_CLOSED, "the cache is closed", fb_cache_close(c));
+    FAILS(FB_E_CLOSED, "the breaker is closed", fb_breaker_close(b));
+    FAILS(FB_E_CLOSED, "the histogram is closed", fb_histogram_close(h));
+    open_all();
+    /* Their memory was not given to the new ones. */
+    all_with(FB_E_CLOSED, r, l, c, b, h);
+    /* Handles come and go without end, each its own while it is open. */
+    for (int i = 0; i < 2000; i++) {
+        fb_histogram *one = NULL;
+        fb_histogram *two = NULL;
+        if (fb_histogram_open(region, "h", NULL, &one) != FB_OK ||
+            fb_histogram_open(region, "h", NULL, &two) != FB_OK || one == two ||
+            fb_histogram_close(one) != FB_OK || fb_histogram_close(two) != FB_OK) {
+            CHECK(!"handles come and go");
+            break;
+        }
+    }
+}
+
+static void places_that_are_null(void) {
+    fb_region_options options = fb_region_options_init();
+    fb_limiter_options limiter_options = fb_limiter_options_init();
+    limiter_options.rate = fb_rate_text("1/s");
+    char buf[8];
+    size_t n = 0;
+    uint64_t number = 0;
+    FAILS(FB_E_INVALID_ARGUMENT, "region: got NULL; allowed: a pointer to write to",
+          fb_region_open(&options, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_now(region, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_path(region, buf, sizeof buf, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_path(region, NULL, 4, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_get_stats(region, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_objects(region, NULL, 1, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_objects(region, NULL, 0, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_events(region, 0, NULL, 1, &n, &number, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_events(region, 0, NULL, 0, NULL, &number, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_events(region, 0, NULL, 0, &n, NULL, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_open(region, "n", &limiter_options, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_open(region, "n", NULL, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_breaker_open(region, "n", NULL, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_open(region, "n", NULL, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_get_stats(limiter, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get(cache, "k", 1, buf, sizeof buf, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get(cache, "k", 1, NULL, 1, &n));
+    FAILS(FB_E_INVALID_ARGUMENT, "place: got NULL; allowed: a function",
+          fb_cache_get_with(cache, "k", 1, NULL, NULL, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get_with(cache, "k", 1, never, NULL, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_entry(cache, "k", 1, buf, sizeof buf, &n, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_len(cache, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get_stats(cache, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_breaker_enter(breaker, NULL, &number));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_breaker_state(breaker, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_breaker_get_stats(breaker, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_percentile(histogram, 50, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_percentiles(histogram, NULL, &number, 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_snapshot(histogram, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_buckets(histogram, NULL, 0, NULL));
+    /* A refused open leaves nothing behind. */
+    fb_limiter *none = NULL;
+    ANSWERS(FB_E_NOT_FOUND, fb_limiter_open(region, "n", NULL, &none));
+    /* A place at an odd address is not written to. */
+    uint64_t words[2] = {0, 0};
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_now(region, (uint64_t *)(void *)((char *)words + 1)));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_limiter_take(limiter, "k", 1, (fb_verdict *)(void *)((char *)words + 1)));
+    CHECK(words[0] == 0 && words[1] == 0);
+}
+
+static void lengths(void) {
+    char buf[8];
+    size_t n = 0;
+    FAILS(FB_E_INVALID_ARGUMENT,
+          "key: got NULL with a length of 3; allowed: NULL only with a length of 0",
+          fb_limiter_take(limiter, NULL, 3, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_reset(limiter, NULL, 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_set(cache, NULL, 1, "v", 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_set(cache, "k", 1, NULL, 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get(cache, NULL, 1, buf, sizeof buf, &n));
+    FAILS(FB_E_TOO_LARGE,
+          "key: 18446744073709551615 bytes; allowed: at most 9223372036854775807",
+          fb_limiter_take(limiter, "k", SIZE_MAX, NULL));
+    ANSWERS(FB_E_TOO_LARGE, fb_limiter_peek(limiter, "k", (size_t)PTRDIFF_MAX + 1, NULL));
+    ANSWERS(FB_E_TOO_LARGE, fb_cache_set(cache, "k", SIZE_MAX, "v", 1));
+    ANSWERS(FB_E_TOO_LARGE, fb_cache_set(cache, "k", 1, "v", SIZE_MAX));
+    ANSWERS(FB_E_TOO_LARGE, fb_cache_delete(cache, "k", SIZE_MAX));
+    ANSWERS(FB_E_TOO_LARGE, fb_cache_contains(cache, "k", SIZE_MAX));
+    ANSWERS(FB_E_TOO_LARGE, fb_cache_get(cache, "k", 1, buf, SIZE_MAX, &n));
+    ANSWERS(FB_MISS, fb_cache_contains(cache, "k", 1));
+
+    const void *parts[] = {"a", NULL};
+    const size_t lens[] = {1, 2};
+    const size_t huge[] = {1, SIZE_MAX};
+    const size_t large[] = {1, (size_t)UINT32_MAX + 1};
+    const void *large_parts[] = {"a", "b"};
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_key_join(parts, lens, 2, buf, sizeof buf, &n));
+    ANSWERS(FB_E_TOO_LARGE, fb_key_join(large_parts, huge, 2, buf, sizeof buf, &n));
+    FAILS(FB_E_TOO_LARGE, "part: 4294967296 bytes; allowed: at most 4294967295",
+          fb_key_join(large_parts, large, 2, buf, sizeof buf, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_key_join(NULL, lens, 2, buf, sizeof buf, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_key_join(large_parts, NULL, 2, buf, sizeof buf, &n));
+    ANSWERS(FB_E_TOO_LARGE, fb_key_join(large_parts, lens, SIZE_MAX, buf, sizeof buf, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_key_join(large_parts, lens, 1, NULL, 9, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_key_join(large_parts, lens, 1, buf, sizeof buf, NULL));
+    ANSWERS(FB_E_TOO_LARGE, fb_histogram_buckets(histogram, (fb_bucket *)(void *)buf, SIZE_MAX, &n));
+
+    /* Long keys are keys to a limiter; a cache does not store what it cannot hold. */
+    const size_t length = 1 << 20;
+    char *long_key = (char *)malloc(length);
+    memset(long_key, 'x', length);
+    ANSWERS(FB_OK, fb_limiter_take(limiter, long_key, length, NULL));
+    ANSWERS(FB_NOT_STORED, fb_cache_set(cache, long_key, length, "v", 1));
+    ANSWERS(FB_MISS, fb_cache_get(cache, long_key, length, buf, sizeof buf, &n));
+    free(long_key);
+}
+
+static void names(void) {
+    fb_histogram *none = NULL;
+    fb_region *no_region = NULL;
+    char name[100];
+    FAILS(FB_E_INVALID_ARGUMENT, "name: got NULL; allowed: a text that ends with NUL",
+          fb_histogram_open(region, NULL, NULL, &none));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_open(region, "", NULL, &none));
+    FAILS(FB_E_INVALID_ARGUMENT, "name: got \"\\xff\\xfe\"; allowed: UTF-8",
+          fb_histogram_open(region, "\xff\xfe", NULL, &none));
+    memset(name, 'n', sizeof name);
+    name[48] = 0;
+    ANSWERS(FB_OK, fb_histogram_open(region, name, NULL, &none));
+    fb_object objects[16];
+    size_t count = 0;
+    ANSWERS(FB_OK, fb_region_objects(region, objects, 16, &count));
+    CHECK(count == 5 && strcmp(objects[4].name, name) == 0);
+    ANSWERS(FB_OK, fb_histogram_close(none));
+    name[48] = 'n';
+    name[49] = 0;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_open(region, name, NULL, &none));
+
+    fb_region_options options = fb_region_options_init();
+    const char *const bad[] = {"", ".", "..", ".hidden", "a b", "caf\xc3\xa9", "\xff", "a\nb"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        options.name_or_path = bad[i];
+        ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_open(&options, &no_region));
+    }
+    CHECK(no_region == NULL);
+}
+
+static void region_options(void) {
+    fb_region *none = NULL;
+    fb_region_options options = fb_region_options_init();
+    options.flags = 0x80;
+    FAILS(FB_E_INVALID_ARGUMENT, "flags: got 0x80; allowed: a sum of FB_REGION_ flags",
+          fb_region_open(&options, &none));
+    options = fb_region_options_init();
+    options.reserved = 1;
+    FAILS(FB_E_INVALID_ARGUMENT, "reserved: got 1; allowed: 0", fb_region_open(&options, &none));
+    options = fb_region_options_init();
+    options.bytes = 1;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_open(&options, &none));
+    options.bytes = UINT64_MAX;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_open(&options, &none));
+    options = fb_region_options_init();
+    options.mode = 0666;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_open(&options, &none));
+    options = fb_region_options_init();
+    options.struct_size = 0;
+    FAILS(FB_E_INVALID_ARGUMENT,
+          "struct_size: got 0; allowed: the struct's size, as its _init function sets it",
+          fb_region_open(&options, &none));
+    options.struct_size = UINT32_MAX;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_open(&options, &none));
+    CHECK(none == NULL);
+}
+
+static void limiter_options(void) {
+    fb_limiter *none = NULL;
+    fb_limiter_options options = fb_limiter_options_init();
+#define REFUSED ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_open(region, "new", &options, &none))
+    REFUSED; /* no rate */
+    options.rate = fb_rate_text("many");
+    REFUSED;
+    options.rate = fb_rate_text("");
+    REFUSED;
+    options.rate = fb_rate_text("\xff");
+    REFUSED;
+    options.rate = fb_rate_text("5/s");
+    options.rate.count = 5;
+    FAILS(FB_E_INVALID_ARGUMENT, "rate: got \"5/s\" and numbers; allowed: a text, or numbers",
+          fb_limiter_open(region, "new", &options, &none));
+    options.rate = fb_rate_per(0, 1000, 0);
+    REFUSED;
+    options.rate = fb_rate_per(5, 0, 0);
+    REFUSED;
+    options.rate = fb_rate_per(UINT64_MAX - 1, UINT64_MAX, UINT64_MAX);
+    REFUSED;
+    options.rate = fb_rate_per(1, UINT64_MAX, 1000000);
+    REFUSED;
+    options.rate = fb_rate_text("5/s");
+    options.reserved = 1;
+    REFUSED;
+    options.reserved = 0;
+    options.max_keys = UINT64_MAX;
+    REFUSED;
+    options.max_keys = 0;
+    options.tier_count = 1;
+    REFUSED; /* no tiers */
+    fb_tier tiers[20];
+    char names[20][8];
+    for (int i = 0; i < 20; i++) {
+        snprintf(names[i], sizeof names[i], "t%d", i);
+        tiers[i].name = names[i];
+        tiers[i].rate = fb_rate_text("5/s");
+    }
+    options.tiers = tiers;
+    options.tier_count = 20;
+    REFUSED;
+    options.tier_count = 1;
+    tiers[0].name = NULL;
+    REFUSED;
+    tiers[0].name = "";
+    REFUSED;
+    tiers[0].name = "a name that has more than 31 bytes in it";
+    REFUSED;
+    tiers[0].name = "t";
+    tiers[0].rate = fb_rate_text("no rate");
+    REFUSED;
+    options.tier_count = SIZE_MAX;
+    ANSWERS(FB_E_TOO_LARGE, fb_limiter_open(region, "new", &options, &none));
+#undef REFUSED
+    ANSWERS(FB_E_NOT_FOUND, fb_limiter_open(region, "new", NULL, &none));
+    CHECK(none == NULL);
+
+    FAILS(FB_E_INVALID_ARGUMENT, "tier: got \"\\xff\"; allowed: UTF-8",
+          fb_limiter_take_with(limiter, "k", 1, 1, "\xff", FB_NOW, NULL));
+    /* No cost wraps round to an admission. */
+    const uint64_t costs[] = {1001, UINT32_MAX, UINT64_C(1) << 53, (UINT64_C(1) << 53) + 1,
+                              UINT64_C(1) << 63, UINT64_MAX};
+    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
+        fb_verdict verdict;
+        ANSWERS(FB_DENIED, fb_limiter_take_with(limiter, "c", 1, costs[i], NULL, FB_NOW, &verdict));
+        CHECK(verdict.remaining == 1000 && verdict.retry_after_ns == FB_NEVER);
+    }
+}
+
+static void cache_options(void) {
+    fb_cache *none = NULL;
+    fb_cache_options options = fb_cache_options_init();
+#define REFUSED(field, value)                                                                      \
+    options = fb_cache_options_init();                                                             \
+    options.field = value;                                                                         \
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_open(region, "new", &options, &none))
+    REFUSED(reserved, 1);
+    REFUSED(bytes, 1);
+    REFUSED(bytes, UINT64_MAX);
+    REFUSED(max_entries, UINT64_MAX);
+    REFUSED(max_item, UINT64_MAX);
+    REFUSED(shards, 3);
+    REFUSED(shards, UINT64_MAX);
+    REFUSED(struct_size, 3);
+#undef REFUSED
+    CHECK(none == NULL);
+    FAILS(FB_E_INVALID_ARGUMENT, "codec: got 256; allowed: 0 to 255",
+          fb_cache_set_with(cache, "k", 1, "v", 1, 0, 256));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_set_with(cache, "k", 1, "v", 1, 0, UINT32_MAX));
+    ANSWERS(FB_MISS, fb_cache_contains(cache, "k", 1));
+    /* The longest TTLs are long, not short. */
+    ANSWERS(FB_OK, fb_cache_set_with(cache, "k", 1, "v", 1, UINT64_MAX - 1, 0));
+    ANSWERS(FB_OK, fb_region_advance(region, UINT64_C(1) << 50));
+    ANSWERS(FB_OK, fb_cache_contains(cache, "k", 1));
+}
+
+static void breaker_options(void) {
+    fb_breaker *none = NULL;
+    fb_breaker_options options = fb_breaker_options_init();
+#define REFUSED(field, value)                                                                      \
+    options = fb_breaker_options_init();                                                           \
+    options.field = value;                                                                         \
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_breaker_open(region, "new", &options, &none));               \
+    CHECK(strncmp(sentence(), #field, 6) == 0)
+    REFUSED(failure_rate, (double)NAN);
+    REFUSED(failure_rate, (double)INFINITY);
+    REFUSED(failure_rate, -(double)INFINITY);
+    REFUSED(failure_rate, 1.5);
+    REFUSED(failure_rate, -0.5);
+    REFUSED(failure_threshold, UINT32_MAX - 1);
+    REFUSED(window_ns, 1);
+    REFUSED(window_ns, UINT64_MAX);
+    REFUSED(open_for_ns, UINT64_MAX);
+    REFUSED(probe_lease_ns, UINT64_MAX);
+    REFUSED(half_open_calls, 17);
+    REFUSED(half_open_calls, UINT32_MAX);
+    REFUSED(volume_threshold, UINT32_MAX);
+    REFUSED(success_threshold, UINT32_MAX);
+    REFUSED(reserved, 1);
+#undef REFUSED
+    CHECK(none == NULL);
+    /* Numbers that are no permits. */
+    const uint64_t numbers[] = {0, 1, 12345, UINT64_C(1) << 63, UINT64_MAX};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        const fb_status said = fb_breaker_failure(breaker, numbers[i]);
+        CHECK(said == FB_LATE || said == FB_OK);
+    }
+    fb_histogram_options histogram_options = fb_histogram_options_init();
+    fb_histogram *no_histogram = NULL;
+    histogram_options.reserved = 1;
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_histogram_open(region, "new", &histogram_options, &no_histogram));
+}
+
+static void percents(void) {
+    uint64_t ns = 77;
+    const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, -0.001, 100.001, 1e300};
+    for (int recorded = 0; recorded < 2; recorded++) {
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+            ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_percentile(histogram, bad[i], &ns));
+            CHECK(strncmp(sentence(), "percent: ", 9) == 0);
+            const double several[] = {50, bad[i]};
+            uint64_t told[2] = {77, 77};
+            ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_percentiles(histogram, several, told, 2));
+            CHECK(told[0] == 77);
+        }
+        ANSWERS(FB_OK, fb_histogram_record_ns(histogram, UINT64_MAX));
+        ANSWERS(FB_OK, fb_histogram_record_ns(histogram, 0));
+    }
+    CHECK(ns == 77);
+    ANSWERS(FB_OK, fb_histogram_percentile(histogram, 100, &ns));
+    fb_snapshot snapshot = fb_snapshot_init();
+    ANSWERS(FB_OK, fb_histogram_snapshot(histogram, &snapshot));
+    CHECK(snapshot.count == 4 && snapshot.max_ns == UINT64_MAX && snapshot.min_ns == 0);
+}
+
+int main(void) {
+    open_all();
+    null_handles();
+    handles_of_another_kind();
+    closed_handles();
+    places_that_are_null();
+    names();
+    lengths();
+    region_options();
+    limiter_options();
+    cache_options();
+    breaker_options();
+    percents();
+    return finish();
+}

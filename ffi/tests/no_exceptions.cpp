@@ -1,0 +1,42 @@
+// forebay.hpp built with -fno-exceptions: the forms that return a Result work,
+// the others print the sentence and abort.
+#include "check.h"
+
+#include <forebay.hpp>
+
+#include <csignal>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef FOREBAY_NO_EXCEPTIONS
+#error "-fno-exceptions implies FOREBAY_NO_EXCEPTIONS"
+#endif
+
+int main() {
+    const forebay::Result<forebay::Region> region = forebay::Region::try_open_private();
+    if (!CHECK(region)) {
+        return finish();
+    }
+    const forebay::Result<forebay::Limiter> limiter = region->try_limiter("l", "2/h");
+    CHECK(limiter && *limiter->try_allow("k") && *limiter->try_allow("k") &&
+          !*limiter->try_allow("k"));
+    CHECK(!limiter->allow("k"));
+    CHECK(region->try_attach_cache("c").error().code() == FB_E_NOT_FOUND);
+    const forebay::Result<forebay::Cache> cache = region->try_cache("c");
+    CHECK(cache && *cache->try_set("k", "v") && *cache->try_get("k") == "v");
+    const forebay::Result<forebay::Breaker> breaker = region->try_breaker("b");
+    forebay::Result<std::optional<forebay::Permit>> permit = breaker->try_enter();
+    CHECK(permit && *permit && (*permit)->success());
+    CHECK(!region->try_histogram(""));
+
+    std::fflush(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+        (void)std::freopen("/dev/null", "w", stderr);
+        (void)region->histogram("");
+        _exit(0);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    return finish();
+}

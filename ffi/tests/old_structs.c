@@ -1,0 +1,191 @@
+/* Callers whose header is older or newer than the library: the same calls with
+ * structs that are shorter or longer than ours. */
+#include "check.h"
+
+#include <stddef.h>
+
+static fb_region *region;
+
+/* Fills what lies beyond a short struct, to see that it is neither read nor written. */
+#define FENCE 0xAB
+
+static int intact(const unsigned char *bytes, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) {
+        if (bytes[i] != FENCE) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int zero(const unsigned char *bytes, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) {
+        if (bytes[i] != 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void shorter_options_have_the_defaults(void) {
+    union {
+        fb_cache_options options;
+        unsigned char bytes[sizeof(fb_cache_options)];
+    } old;
+    /* A header that knew only `bytes`. */
+    memset(&old, FENCE, sizeof old);
+    old.options.struct_size = offsetof(fb_cache_options, max_entries);
+    old.options.reserved = 0;
+    old.options.bytes = 1 << 20;
+    fb_cache *cache = NULL;
+    ANSWERS(FB_OK, fb_cache_open(region, "old", &old.options, &cache));
+    fb_cache_stats stats = fb_cache_stats_init();
+    ANSWERS(FB_OK, fb_cache_get_stats(cache, &stats));
+    CHECK(stats.max_entries == (1 << 20) / 512);
+    ANSWERS(FB_OK, fb_cache_close(cache));
+
+    /* The shortest that can be: nothing but the size. */
+    old.options.struct_size = 4;
+    old.options.reserved = 77;
+    ANSWERS(FB_OK, fb_cache_open(region, "none", &old.options, &cache));
+    ANSWERS(FB_OK, fb_cache_close(cache));
+    old.options.struct_size = 3;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_open(region, "none", &old.options, &cache));
+
+    union {
+        fb_breaker_options options;
+        unsigned char bytes[sizeof(fb_breaker_options)];
+    } breaker;
+    memset(&breaker, FENCE, sizeof breaker);
+    breaker.options.struct_size = offsetof(fb_breaker_options, failure_rate);
+    breaker.options.failure_threshold = 1;
+    fb_breaker *opened = NULL;
+    uint64_t permit = 0;
+    uint32_t state = 0;
+    ANSWERS(FB_OK, fb_breaker_open(region, "old breaker", &breaker.options, &opened));
+    ANSWERS(FB_OK, fb_breaker_enter(opened, &permit, NULL));
+    ANSWERS(FB_OK, fb_breaker_failure(opened, permit));
+    ANSWERS(FB_OK, fb_breaker_state(opened, &state));
+    CHECK(state == FB_STATE_OPEN);
+    ANSWERS(FB_OK, fb_breaker_close(opened));
+
+    union {
+        fb_limiter_options options;
+        unsigned char bytes[sizeof(fb_limiter_options)];
+    } limiter;
+    memset(&limiter, FENCE, sizeof limiter);
+    limiter.options.struct_size = offsetof(fb_limiter_options, tiers);
+    limiter.options.reserved = 0;
+    limiter.options.rate = fb_rate_text("3/s");
+    fb_limiter *limits = NULL;
+    ANSWERS(FB_OK, fb_limiter_open(region, "old limiter", &limiter.options, &limits));
+    ANSWERS(FB_OK, fb_limiter_take_with(limits, "k", 1, 3, NULL, FB_NOW, NULL));
+    ANSWERS(FB_OK, fb_limiter_close(limits));
+
+    union {
+        fb_region_options options;
+        unsigned char bytes[sizeof(fb_region_options)];
+    } old_region;
+    memset(&old_region, FENCE, sizeof old_region);
+    old_region.options.struct_size = offsetof(fb_region_options, bytes);
+    old_region.options.flags = 0;
+    old_region.options.name_or_path = NULL;
+    fb_region *another = NULL;
+    ANSWERS(FB_OK, fb_region_open(&old_region.options, &another));
+    ANSWERS(FB_OK, fb_region_close(another));
+}
+
+static void longer_options_must_be_zero_where_they_are_unknown(void) {
+    struct {
+        fb_cache_options options;
+        uint64_t newer[4];
+    } newer;
+    memset(&newer, 0, sizeof newer);
+    newer.options.struct_size = sizeof newer;
+    fb_cache *cache = NULL;
+    ANSWERS(FB_OK, fb_cache_open(region, "newer", &newer.options, &cache));
+    ANSWERS(FB_OK, fb_cache_close(cache));
+    cache = NULL;
+    newer.newer[3] = 1;
+    FAILS(FB_E_INVALID_ARGUMENT,
+          "options: got 80 bytes, with an option set that this library does not know; "
+          "allowed: 48 bytes, and zero after them",
+          fb_cache_open(region, "newer", &newer.options, &cache));
+    newer.newer[3] = UINT64_C(1) << 63;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_open(region, "newer", &newer.options, &cache));
+    newer.newer[3] = 0;
+    newer.newer[0] = 256;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_open(region, "newer", &newer.options, &cache));
+    CHECK(cache == NULL);
+
+    struct {
+        fb_histogram_options options;
+        uint64_t newer;
+    } histogram_options;
+    memset(&histogram_options, 0, sizeof histogram_options);
+    histogram_options.options.struct_size = sizeof histogram_options;
+    fb_histogram *histogram = NULL;
+    ANSWERS(FB_OK, fb_histogram_open(region, "h", &histogram_options.options, &histogram));
+    ANSWERS(FB_OK, fb_histogram_close(histogram));
+    histogram_options.newer = 5;
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_histogram_open(region, "h", &histogram_options.options, &histogram));
+}
+
+static void answers_are_cut_or_completed(void) {
+    union {
+        fb_region_stats stats;
+        unsigned char bytes[sizeof(fb_region_stats) + 64];
+    } told;
+
+    /* An older caller gets what it knows, and nothing is written behind it. */
+    memset(&told, FENCE, sizeof told);
+    told.stats.struct_size = offsetof(fb_region_stats, used);
+    ANSWERS(FB_OK, fb_region_get_stats(region, &told.stats));
+    CHECK(told.stats.struct_size == offsetof(fb_region_stats, used));
+    CHECK(told.stats.shared == 0 && told.stats.bytes == 16 << 20);
+    CHECK(intact(told.bytes, offsetof(fb_region_stats, used), sizeof told));
+
+    memset(&told, FENCE, sizeof told);
+    told.stats.struct_size = 4;
+    ANSWERS(FB_OK, fb_region_get_stats(region, &told.stats));
+    CHECK(intact(told.bytes, 4, sizeof told));
+
+    /* A newer caller's further fields become zero. */
+    memset(&told, FENCE, sizeof told);
+    told.stats.struct_size = sizeof(fb_region_stats) + 32;
+    ANSWERS(FB_OK, fb_region_get_stats(region, &told.stats));
+    CHECK(told.stats.struct_size == sizeof(fb_region_stats) + 32);
+    CHECK(zero(told.bytes, sizeof(fb_region_stats), sizeof(fb_region_stats) + 32));
+    CHECK(intact(told.bytes, sizeof(fb_region_stats) + 32, sizeof told));
+
+    /* One that was never set is refused, and nothing is written. */
+    memset(&told, FENCE, sizeof told);
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_get_stats(region, &told.stats));
+    told.stats.struct_size = 0;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_get_stats(region, &told.stats));
+    CHECK(intact(told.bytes, 4, sizeof told));
+
+    union {
+        fb_snapshot snapshot;
+        unsigned char bytes[sizeof(fb_snapshot) + 8];
+    } snapshot;
+    fb_histogram *histogram = NULL;
+    ANSWERS(FB_OK, fb_histogram_open(region, "h", NULL, &histogram));
+    ANSWERS(FB_OK, fb_histogram_record_ns(histogram, 5));
+    memset(&snapshot, FENCE, sizeof snapshot);
+    snapshot.snapshot.struct_size = offsetof(fb_snapshot, mean_ns);
+    ANSWERS(FB_OK, fb_histogram_snapshot(histogram, &snapshot.snapshot));
+    CHECK(snapshot.snapshot.count == 1 && snapshot.snapshot.sum_ns == 5);
+    CHECK(intact(snapshot.bytes, offsetof(fb_snapshot, mean_ns), sizeof snapshot));
+    ANSWERS(FB_OK, fb_histogram_close(histogram));
+}
+
+int main(void) {
+    ANSWERS(FB_OK, fb_region_open(NULL, &region));
+    shorter_options_have_the_defaults();
+    longer_options_must_be_zero_where_they_are_unknown();
+    answers_are_cut_or_completed();
+    ANSWERS(FB_OK, fb_region_close(region));
+    return finish();
+}

@@ -1,0 +1,413 @@
+/* The cases of tests/vectors, through forebay.h. */
+#include "check.h"
+#include "case.h"
+#include "vectors.h"
+
+#include <stdlib.h>
+
+/* The objects and permits of one case, by name. */
+struct world {
+    const struct fb_case *the_case;
+    fb_region *region;
+    fb_limiter *limiters[8];
+    fb_cache *caches[8];
+    fb_breaker *breakers[8];
+    fb_histogram *histograms[8];
+    const char *permit_names[32];
+    uint64_t permits[32];
+    size_t permit_count;
+};
+
+static size_t step_number;
+
+static void holds(const struct world *world, int condition, const char *what, uint64_t got,
+                  uint64_t wanted) {
+    if (condition) {
+        passed_++;
+        return;
+    }
+    failed_++;
+    fprintf(stderr, "%s: \"%s\", step %zu: %s: got %llu, wanted %llu\n", world->the_case->file,
+            world->the_case->name, step_number, what, (unsigned long long)got,
+            (unsigned long long)wanted);
+}
+
+static void equal(const struct world *world, const char *what, uint64_t got, uint64_t wanted) {
+    holds(world, got == wanted, what, got, wanted);
+}
+
+/* Bytes in memory of their own. */
+struct owned {
+    char *data;
+    size_t length;
+};
+
+static struct owned spell(struct fb_case_bytes bytes) {
+    struct owned owned = {NULL, 0};
+    if (bytes.data != NULL && bytes.times == 0) {
+        const void *parts[16];
+        size_t lengths[16];
+        size_t count = 0;
+        for (size_t at = 0; at < bytes.length; at += lengths[count++] + 1) {
+            parts[count] = bytes.data + at;
+            lengths[count] = strlen(bytes.data + at);
+        }
+        fb_key_join(parts, lengths, count, NULL, 0, &owned.length);
+        owned.data = (char *)malloc(owned.length + 1);
+        ANSWERS(FB_OK, fb_key_join(parts, lengths, count, owned.data, owned.length, &owned.length));
+        return owned;
+    }
+    owned.length = bytes.length * bytes.times;
+    owned.data = (char *)malloc(owned.length + 1);
+    for (size_t i = 0; i < bytes.times; i++) {
+        memcpy(owned.data + i * bytes.length, bytes.data, bytes.length);
+    }
+    return owned;
+}
+
+static int same(struct owned got, struct fb_case_bytes wanted) {
+    const struct owned spelled = spell(wanted);
+    const int is_same =
+        got.length == spelled.length && memcmp(got.data, spelled.data, got.length) == 0;
+    free(spelled.data);
+    return is_same;
+}
+
+static fb_status open_object(struct world *world, size_t at) {
+    const struct fb_case_object *object = &world->the_case->objects[at];
+    if (strcmp(object->kind, "limiter") == 0) {
+        fb_limiter_options options = fb_limiter_options_init();
+        fb_tier tiers[32];
+        for (size_t i = 0; i < object->tier_count && i < 32; i++) {
+            tiers[i].name = object->tiers[i].name;
+            tiers[i].rate = fb_rate_text(object->tiers[i].rate);
+        }
+        options.rate = fb_rate_text(object->rate);
+        options.tiers = tiers;
+        options.tier_count = object->tier_count;
+        options.max_keys = object->max_keys;
+        return fb_limiter_open(world->region, object->name, &options, &world->limiters[at]);
+    }
+    if (strcmp(object->kind, "cache") == 0) {
+        fb_cache_options options = fb_cache_options_init();
+        options.bytes = object->bytes;
+        options.max_entries = object->max_entries;
+        options.max_item = object->max_item;
+        options.shards = object->shards;
+        options.ttl_ns = object->ttl_ns;
+        return fb_cache_open(world->region, object->name, &options, &world->caches[at]);
+    }
+    if (strcmp(object->kind, "breaker") == 0) {
+        fb_breaker_options options = fb_breaker_options_init();
+        options.failure_threshold = (uint32_t)object->failure_threshold;
+        options.failure_rate = object->failure_rate;
+        options.volume_threshold = (uint32_t)object->volume_threshold;
+        options.window_ns = object->window_ns;
+        options.open_for_ns = object->open_for_ns;
+        options.success_threshold = (uint32_t)object->success_threshold;
+        options.half_open_calls = (uint32_t)object->half_open_calls;
+        options.probe_lease_ns = object->probe_lease_ns;
+        return fb_breaker_open(world->region, object->name, &options, &world->breakers[at]);
+    }
+    return fb_histogram_open(world->region, object->name, NULL, &world->histograms[at]);
+}
+
+/* The field of an answer by its name; -1 in `known`: no such field. */
+struct named {
+    const char *name;
+    uint64_t value;
+};
+
+static void fields(const struct world *world, const struct fb_case_step *step,
+                   const struct named *answer, size_t count) {
+    for (size_t i = 0; i < step->field_count; i++) {
+        const struct fb_case_field *wanted = &step->fields[i];
+        size_t at = 0;
+        while (at < count && strcmp(answer[at].name, wanted->name) != 0) {
+            at++;
+        }
+        if (at == count) {
+            holds(world, 0, wanted->name, 0, wanted->number);
+        } else {
+            equal(world, wanted->name, answer[at].value,
+                  wanted->null ? FB_NEVER : wanted->number);
+        }
+    }
+}
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static void on_limiter(const struct world *world, const struct fb_case_step *step,
+                       fb_limiter *limiter) {
+    const struct owned key = spell(step->key);
+    if (strcmp(step->verb, "reset") == 0) {
+        const fb_status said = fb_limiter_reset(limiter, key.data, key.length);
+        equal(world, "reset", said == FB_OK, step->number);
+    } else if (strcmp(step->verb, "stats") == 0) {
+        fb_limiter_stats stats = fb_limiter_stats_init();
+        ANSWERS(FB_OK, fb_limiter_get_stats(limiter, &stats));
+        const struct named answer[] = {
+            {"admitted", stats.admitted},         {"refused", stats.refused},
+            {"evicted_live", stats.evicted_live}, {"unknown_tier", stats.unknown_tier},
+            {"contended", stats.contended},       {"slots", stats.slots},
+        };
+        fields(world, step, answer, COUNT(answer));
+    } else {
+        fb_verdict verdict;
+        const int peek = strcmp(step->verb, "peek") == 0;
+        const fb_status said =
+            (peek ? fb_limiter_peek_with : fb_limiter_take_with)(
+                limiter, key.data, key.length, step->cost, step->tier, FB_NOW, &verdict);
+        CHECK(said == FB_OK || said == FB_DENIED);
+        if (step->expect == EXPECT_NUMBER) {
+            equal(world, step->verb, said == FB_OK, step->number);
+        }
+        const struct named answer[] = {
+            {"allowed", said == FB_OK},
+            {"limit", verdict.limit},
+            {"remaining", verdict.remaining},
+            {"retry_after_ns", said == FB_OK ? FB_NEVER : verdict.retry_after_ns},
+            {"reset_after_ns", verdict.reset_after_ns},
+        };
+        fields(world, step, answer, COUNT(answer));
+    }
+    free(key.data);
+}
+
+static void *grow(void *context, size_t length) {
+    struct owned *to = (struct owned *)context;
+    free(to->data);
+    to->data = (char *)malloc(length + 1);
+    return to->data;
+}
+
+static void on_cache(const struct world *world, const struct fb_case_step *step, fb_cache *cache) {
+    const char *verb = step->verb;
+    const struct owned key = spell(step->key);
+    const struct owned value = spell(step->value);
+    fb_status said = FB_OK;
+    if (strcmp(verb, "set") == 0) {
+        said = step->ttl_ns == 0 && step->codec == 0
+                   ? fb_cache_set(cache, key.data, key.length, value.data, value.length)
+                   : fb_cache_set_with(cache, key.data, key.length, value.data, value.length,
+                                       step->ttl_ns, step->codec);
+        CHECK(said == FB_OK || said == FB_NOT_STORED);
+    } else if (strcmp(verb, "contains") == 0) {
+        said = fb_cache_contains(cache, key.data, key.length);
+    } else if (strcmp(verb, "delete") == 0) {
+        said = fb_cache_delete(cache, key.data, key.length);
+    } else if (strcmp(verb, "clear") == 0) {
+        said = fb_cache_clear(cache);
+    } else if (strcmp(verb, "len") == 0) {
+        uint64_t entries = 0;
+        ANSWERS(FB_OK, fb_cache_len(cache, &entries));
+        equal(world, "len", entries, step->number);
+    } else if (strcmp(verb, "get") == 0) {
+        struct owned got = {NULL, 0};
+        said = fb_cache_get_with(cache, key.data, key.length, grow, &got, &got.length);
+        if (step->expect == EXPECT_NULL) {
+            equal(world, "get", (uint64_t)said, FB_MISS);
+        } else if (step->expect == EXPECT_BYTES) {
+            equal(world, "get", (uint64_t)said, FB_OK);
+            holds(world, said == FB_OK && same(got, step->bytes), "value", got.length,
+                  step->bytes.length * step->bytes.times);
+        }
+        free(got.data);
+    } else if (strcmp(verb, "entry") == 0) {
+        static char buf[1 << 20];
+        struct owned got = {buf, 0};
+        fb_entry entry = fb_entry_init();
+        said = fb_cache_entry(cache, key.data, key.length, buf, sizeof buf, &got.length, &entry);
+        equal(world, "entry", (uint64_t)said, step->expect == EXPECT_NULL ? FB_MISS : FB_OK);
+        if (step->bytes.data != NULL && said == FB_OK) {
+            holds(world, same(got, step->bytes), "value", got.length, step->bytes.length);
+        }
+        const struct named answer[] = {
+            {"codec", entry.codec},
+            {"version", entry.version},
+            {"age_ns", entry.age_ns},
+            {"ttl_ns", entry.ttl_ns},
+        };
+        fields(world, step, answer, COUNT(answer));
+    } else if (strcmp(verb, "stats") == 0) {
+        fb_cache_stats stats = fb_cache_stats_init();
+        ANSWERS(FB_OK, fb_cache_get_stats(cache, &stats));
+        const struct named answer[] = {
+            {"hits", stats.hits},
+            {"misses", stats.misses},
+            {"sets", stats.sets},
+            {"deletes", stats.deletes},
+            {"evictions", stats.evictions},
+            {"expirations", stats.expirations},
+            {"too_large", stats.too_large},
+            {"busy", stats.busy},
+            {"resets", stats.resets},
+            {"entries", stats.entries},
+            {"bytes_used", stats.bytes_used},
+            {"bytes_capacity", stats.bytes_capacity},
+            {"max_entries", stats.max_entries},
+            {"max_item", stats.max_item},
+            {"shards", stats.shards},
+        };
+        fields(world, step, answer, COUNT(answer));
+    } else {
+        holds(world, 0, verb, 0, 0);
+    }
+    if (step->expect == EXPECT_NUMBER && strcmp(verb, "len") != 0) {
+        equal(world, verb, said == FB_OK, step->number);
+    }
+    free(key.data);
+    free(value.data);
+}
+
+static void on_breaker(struct world *world, const struct fb_case_step *step, fb_breaker *breaker) {
+    const char *verb = step->verb;
+    if (strcmp(verb, "enter") == 0) {
+        uint64_t permit = 0, wait = 0;
+        const fb_status said = fb_breaker_enter(breaker, &permit, &wait);
+        CHECK(said == FB_OK || said == FB_REJECTED);
+        if (step->expect == EXPECT_BYTES) {
+            equal(world, "enter", said == FB_OK, strcmp(step->bytes.data, "permit") == 0);
+            if (step->number != UINT64_MAX) {
+                equal(world, "retry_after_ns", wait, step->number);
+            }
+        }
+        if (said == FB_OK && step->permit != NULL && CHECK(world->permit_count < 32)) {
+            world->permit_names[world->permit_count] = step->permit;
+            world->permits[world->permit_count++] = permit;
+        }
+    } else if (strcmp(verb, "state") == 0) {
+        uint32_t state = 99;
+        ANSWERS(FB_OK, fb_breaker_state(breaker, &state));
+        holds(world, strcmp(fb_state_name(state), step->bytes.data) == 0, step->bytes.data, state,
+              0);
+    } else if (strcmp(verb, "stats") == 0) {
+        fb_breaker_stats stats = fb_breaker_stats_init();
+        ANSWERS(FB_OK, fb_breaker_get_stats(breaker, &stats));
+        const struct named answer[] = {
+            {"successes", stats.successes}, {"failures", stats.failures},
+            {"ignored", stats.ignored},     {"rejected", stats.rejected},
+            {"late", stats.late},           {"opened", stats.opened},
+            {"half_opened", stats.half_opened}, {"closed", stats.closed},
+            {"probes", stats.probes},
+        };
+        fields(world, step, answer, COUNT(answer));
+    } else {
+        fb_status (*const say)(const fb_breaker *, uint64_t) =
+            strcmp(verb, "success") == 0   ? fb_breaker_success
+            : strcmp(verb, "failure") == 0 ? fb_breaker_failure
+            : strcmp(verb, "ignore") == 0  ? fb_breaker_ignore
+                                           : NULL;
+        size_t at = world->permit_count;
+        /* The newest of that name. */
+        while (at > 0 && strcmp(world->permit_names[at - 1], step->permit) != 0) {
+            at--;
+        }
+        if (CHECK(say != NULL && at > 0)) {
+            const fb_status said = say(breaker, world->permits[at - 1]);
+            CHECK(said == FB_OK || said == FB_LATE);
+        }
+    }
+}
+
+static void on_histogram(const struct world *world, const struct fb_case_step *step,
+                         fb_histogram *histogram) {
+    const char *verb = step->verb;
+    if (strcmp(verb, "record") == 0) {
+        ANSWERS(FB_OK, fb_histogram_record_ns(histogram, step->ns));
+    } else if (strcmp(verb, "percentile") == 0) {
+        uint64_t ns = 0;
+        const fb_status said = fb_histogram_percentile(histogram, step->percent, &ns);
+        if (step->expect == EXPECT_NULL) {
+            equal(world, "percentile", (uint64_t)said, FB_EMPTY);
+        } else {
+            equal(world, "percentile", (uint64_t)said, FB_OK);
+            equal(world, "percentile", ns, step->number);
+        }
+    } else if (strcmp(verb, "snapshot") == 0) {
+        fb_snapshot snapshot = fb_snapshot_init();
+        ANSWERS(FB_OK, fb_histogram_snapshot(histogram, &snapshot));
+        const struct named answer[] = {
+            {"count", snapshot.count},
+            {"sum_ns", snapshot.sum_ns},
+            {"min_ns", snapshot.count > 0 ? snapshot.min_ns : FB_NEVER},
+            {"max_ns", snapshot.count > 0 ? snapshot.max_ns : FB_NEVER},
+        };
+        fields(world, step, answer, COUNT(answer));
+    } else {
+        holds(world, 0, verb, 0, 0);
+    }
+}
+
+static void take_step(struct world *world, const struct fb_case_step *step) {
+    if (strcmp(step->verb, "advance") == 0) {
+        ANSWERS(FB_OK, fb_region_advance(world->region, step->ns));
+        return;
+    }
+    for (size_t at = 0; at < world->the_case->object_count; at++) {
+        if (step->on != NULL && strcmp(world->the_case->objects[at].name, step->on) == 0) {
+            if (world->limiters[at] != NULL) {
+                on_limiter(world, step, world->limiters[at]);
+            } else if (world->caches[at] != NULL) {
+                on_cache(world, step, world->caches[at]);
+            } else if (world->breakers[at] != NULL) {
+                on_breaker(world, step, world->breakers[at]);
+            } else {
+                on_histogram(world, step, world->histograms[at]);
+            }
+            return;
+        }
+    }
+    holds(world, 0, "no such object", 0, 0);
+}
+
+static void run_case(const struct fb_case *the_case) {
+    struct world world;
+    memset(&world, 0, sizeof world);
+    world.the_case = the_case;
+    step_number = 0;
+    for (size_t at = 0; at < the_case->object_count; at++) {
+        if (the_case->objects[at].asks_for_zero) {
+            printf("skipped: \"%s\" (0 is the default in C)\n", the_case->name);
+            return;
+        }
+    }
+    fb_region_options options = fb_region_options_init();
+    options.bytes = 4 << 20;
+    options.flags = FB_REGION_MANUAL_CLOCK;
+    ANSWERS(FB_OK, fb_region_open(&options, &world.region));
+    if (the_case->error_code != NULL) {
+        const fb_status said = open_object(&world, 0);
+        const int right = strcmp(fb_status_name(said), the_case->error_code) == 0 &&
+                          strcmp(sentence(), the_case->error_message) == 0;
+        if (!right) {
+            fprintf(stderr, "got %s, \"%s\"\n", fb_status_name(said), sentence());
+        }
+        holds(&world, right, "error", (uint64_t)said, 0);
+    } else if (CHECK(the_case->object_count <= 8)) {
+        for (size_t at = 0; at < the_case->object_count; at++) {
+            ANSWERS(FB_OK, open_object(&world, at));
+        }
+        for (size_t at = 0; at < the_case->step_count; at++) {
+            step_number = at + 1;
+            for (uint64_t times = 0; times < the_case->steps[at].times; times++) {
+                take_step(&world, &the_case->steps[at]);
+            }
+        }
+    }
+    for (size_t at = 0; at < 8; at++) {
+        fb_limiter_close(world.limiters[at]);
+        fb_cache_close(world.caches[at]);
+        fb_breaker_close(world.breakers[at]);
+        fb_histogram_close(world.histograms[at]);
+    }
+    ANSWERS(FB_OK, fb_region_close(world.region));
+}
+
+int main(void) {
+    for (size_t at = 0; at < CASES; at++) {
+        run_case(&cases[at]);
+    }
+    printf("%d cases\n", (int)CASES);
+    return finish();
+}

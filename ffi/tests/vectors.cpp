@@ -1,0 +1,377 @@
+// The cases of tests/vectors, through forebay.hpp.
+#include "check.h"
+
+#include "case.h"
+#include "vectors.h"
+
+#include <forebay.hpp>
+
+#include <map>
+#include <string>
+#include <variant>
+
+namespace {
+
+using Object =
+    std::variant<forebay::Limiter, forebay::Cache, forebay::Breaker, forebay::Histogram>;
+using Fields = std::map<std::string, std::optional<std::uint64_t>>;
+
+const fb_case *the_case;
+std::size_t step_number;
+
+void holds(bool condition, const std::string &what) {
+    if (condition) {
+        passed_++;
+        return;
+    }
+    failed_++;
+    std::fprintf(stderr, "%s: \"%s\", step %zu: %s\n", the_case->file, the_case->name, step_number,
+                 what.c_str());
+}
+
+void equal(const std::string &what, std::optional<std::uint64_t> got,
+           std::optional<std::uint64_t> wanted) {
+    const auto word = [](std::optional<std::uint64_t> n) { return n ? std::to_string(*n) : "null"; };
+    holds(got == wanted, what + ": got " + word(got) + ", wanted " + word(wanted));
+}
+
+std::optional<std::uint64_t> count(std::optional<forebay::Duration> duration) {
+    if (!duration) {
+        return std::nullopt;
+    }
+    return static_cast<std::uint64_t>(duration->count());
+}
+
+forebay::Duration nanoseconds(std::uint64_t ns) {
+    return forebay::Duration(static_cast<forebay::Duration::rep>(ns));
+}
+
+std::string spell(fb_case_bytes bytes) {
+    std::string spelled;
+    if (bytes.data != nullptr && bytes.times == 0) {
+        std::vector<std::string_view> parts;
+        for (std::size_t at = 0; at < bytes.length; at += parts.back().size() + 1) {
+            parts.emplace_back(bytes.data + at);
+        }
+        switch (parts.size()) {
+        case 1:
+            return forebay::key({parts[0]});
+        case 2:
+            return forebay::key({parts[0], parts[1]});
+        case 3:
+            return forebay::key({parts[0], parts[1], parts[2]});
+        default:
+            holds(false, "a tuple of 1 to 3 parts");
+        }
+    }
+    for (std::size_t i = 0; i < bytes.times; i++) {
+        spelled.append(bytes.data, bytes.length);
+    }
+    return spelled;
+}
+
+void fields(const fb_case_step &step, const Fields &answer) {
+    for (std::size_t i = 0; i < step.field_count; i++) {
+        const fb_case_field &wanted = step.fields[i];
+        const auto found = answer.find(wanted.name);
+        if (found == answer.end()) {
+            holds(false, std::string("unknown field ") + wanted.name);
+        } else {
+            equal(wanted.name, found->second,
+                  wanted.null ? std::nullopt : std::optional(wanted.number));
+        }
+    }
+}
+
+Object open(const forebay::Region &region, const fb_case_object &object) {
+    const std::string_view kind = object.kind;
+    if (kind == "limiter") {
+        forebay::LimiterOptions options(object.rate);
+        for (std::size_t i = 0; i < object.tier_count; i++) {
+            options.tier(object.tiers[i].name, object.tiers[i].rate);
+        }
+        if (object.max_keys != 0) {
+            options.max_keys(object.max_keys);
+        }
+        return region.limiter(object.name, options);
+    }
+    if (kind == "cache") {
+        forebay::CacheOptions options;
+        if (object.bytes != 0) {
+            options.bytes(object.bytes);
+        }
+        if (object.max_entries != 0) {
+            options.max_entries(object.max_entries);
+        }
+        if (object.max_item != 0) {
+            options.max_item(object.max_item);
+        }
+        if (object.shards != 0) {
+            options.shards(object.shards);
+        }
+        if (object.ttl_ns != 0 && object.ttl_ns != FB_NEVER) {
+            options.ttl(nanoseconds(object.ttl_ns));
+        }
+        return region.cache(object.name, options);
+    }
+    if (kind == "breaker") {
+        forebay::BreakerOptions options;
+        if (object.failure_threshold != 0) {
+            options.failure_threshold(object.failure_threshold == FB_NO_THRESHOLD
+                                          ? 0
+                                          : static_cast<std::uint32_t>(object.failure_threshold));
+        }
+        if (object.failure_rate == FB_NO_RATE) {
+            options.failure_rate(std::nullopt);
+        } else if (object.failure_rate != 0.0) {
+            options.failure_rate(object.failure_rate);
+        }
+        if (object.volume_threshold != 0) {
+            options.volume_threshold(static_cast<std::uint32_t>(object.volume_threshold));
+        }
+        if (object.window_ns != 0) {
+            options.window(nanoseconds(object.window_ns));
+        }
+        if (object.open_for_ns != 0) {
+            options.open_for(nanoseconds(object.open_for_ns));
+        }
+        if (object.success_threshold != 0) {
+            options.success_threshold(static_cast<std::uint32_t>(object.success_threshold));
+        }
+        if (object.half_open_calls != 0) {
+            options.half_open_calls(static_cast<std::uint32_t>(object.half_open_calls));
+        }
+        if (object.probe_lease_ns != 0) {
+            options.probe_lease(nanoseconds(object.probe_lease_ns));
+        }
+        return region.breaker(object.name, options);
+    }
+    return region.histogram(object.name);
+}
+
+struct World {
+    std::optional<forebay::Region> region;
+    std::map<std::string, Object> objects;
+    std::map<std::string, forebay::Permit> permits;
+
+    void operator()(const forebay::Limiter &limiter, const fb_case_step &step) {
+        const std::string_view verb = step.verb;
+        const std::string key = spell(step.key);
+        forebay::Charge charge(step.cost);
+        if (step.tier != nullptr) {
+            charge.tier(step.tier);
+        }
+        const bool plain = step.cost == 1 && step.tier == nullptr;
+        if (verb == "allow") {
+            equal("allow", plain ? limiter.allow(key) : limiter.allow(key, charge), step.number);
+        } else if (verb == "reset") {
+            equal("reset", limiter.reset(key), step.number);
+        } else if (verb == "stats") {
+            const fb_limiter_stats stats = limiter.stats();
+            fields(step, {{"admitted", stats.admitted},
+                          {"refused", stats.refused},
+                          {"evicted_live", stats.evicted_live},
+                          {"unknown_tier", stats.unknown_tier},
+                          {"contended", stats.contended},
+                          {"slots", stats.slots}});
+        } else if (verb == "take" || verb == "peek") {
+            const forebay::Verdict verdict =
+                verb == "take" ? limiter.take(key, charge) : limiter.peek(key, charge);
+            fields(step, {{"allowed", verdict.allowed},
+                          {"limit", verdict.limit},
+                          {"remaining", verdict.remaining},
+                          {"retry_after_ns", count(verdict.retry_after)},
+                          {"reset_after_ns", count(verdict.reset_after)}});
+        } else {
+            holds(false, "unknown verb " + std::string(verb));
+        }
+    }
+
+    void operator()(const forebay::Cache &cache, const fb_case_step &step) {
+        const std::string_view verb = step.verb;
+        const std::string key = spell(step.key);
+        std::optional<bool> yes;
+        if (verb == "set") {
+            forebay::SetOptions options;
+            options.codec(step.codec);
+            if (step.ttl_ns == FB_NEVER) {
+                options.never_expires();
+            } else if (step.ttl_ns != 0) {
+                options.ttl(nanoseconds(step.ttl_ns));
+            }
+            yes = cache.set(key, spell(step.value), options);
+        } else if (verb == "contains") {
+            yes = cache.contains(key);
+        } else if (verb == "delete") {
+            yes = cache.erase(key);
+        } else if (verb == "clear") {
+            cache.clear();
+        } else if (verb == "len") {
+            equal("len", cache.size(), step.number);
+        } else if (verb == "get") {
+            const std::optional<std::string> value = cache.get(key);
+            if (step.expect == EXPECT_NULL) {
+                holds(!value, "get: a miss");
+            } else if (step.expect == EXPECT_BYTES) {
+                holds(value == spell(step.bytes), "get: the value");
+            }
+        } else if (verb == "entry") {
+            const std::optional<forebay::Entry> entry = cache.entry(key);
+            holds(entry.has_value() == (step.expect != EXPECT_NULL), "entry: there or not");
+            if (entry) {
+                if (step.bytes.data != nullptr) {
+                    holds(entry->value == spell(step.bytes), "entry: the value");
+                }
+                fields(step, {{"codec", entry->codec},
+                              {"version", entry->version},
+                              {"age_ns", count(entry->age)},
+                              {"ttl_ns", count(entry->ttl)}});
+            }
+        } else if (verb == "stats") {
+            const fb_cache_stats stats = cache.stats();
+            fields(step, {{"hits", stats.hits},
+                          {"misses", stats.misses},
+                          {"sets", stats.sets},
+                          {"deletes", stats.deletes},
+                          {"evictions", stats.evictions},
+                          {"expirations", stats.expirations},
+                          {"too_large", stats.too_large},
+                          {"busy", stats.busy},
+                          {"resets", stats.resets},
+                          {"entries", stats.entries},
+                          {"bytes_used", stats.bytes_used},
+                          {"bytes_capacity", stats.bytes_capacity},
+                          {"max_entries", stats.max_entries},
+                          {"max_item", stats.max_item},
+                          {"shards", stats.shards}});
+        } else {
+            holds(false, "unknown verb " + std::string(verb));
+        }
+        if (yes && step.expect == EXPECT_NUMBER) {
+            equal(step.verb, *yes, step.number);
+        }
+    }
+
+    void operator()(const forebay::Breaker &breaker, const fb_case_step &step) {
+        const std::string_view verb = step.verb;
+        if (verb == "enter") {
+            forebay::Duration wait{};
+            std::optional<forebay::Permit> permit = breaker.enter(&wait);
+            if (step.expect == EXPECT_BYTES) {
+                holds(permit.has_value() == (std::string_view(step.bytes.data) == "permit"),
+                      "enter: a permit or not");
+                if (step.number != UINT64_MAX) {
+                    equal("retry_after_ns", count(wait), step.number);
+                }
+            }
+            if (permit && step.permit != nullptr) {
+                permits.insert_or_assign(step.permit, std::move(*permit));
+            } else if (permit) {
+                permits.emplace("unnamed " + std::to_string(permits.size()), std::move(*permit));
+            }
+        } else if (verb == "state") {
+            holds(forebay::name(breaker.state()) == std::string_view(step.bytes.data),
+                  std::string("state: ") + forebay::name(breaker.state()));
+        } else if (verb == "stats") {
+            const fb_breaker_stats stats = breaker.stats();
+            fields(step, {{"successes", stats.successes},
+                          {"failures", stats.failures},
+                          {"ignored", stats.ignored},
+                          {"rejected", stats.rejected},
+                          {"late", stats.late},
+                          {"opened", stats.opened},
+                          {"half_opened", stats.half_opened},
+                          {"closed", stats.closed},
+                          {"probes", stats.probes}});
+        } else {
+            const auto permit = permits.find(step.permit);
+            holds(permit != permits.end(), "a permit of that name");
+            if (permit == permits.end()) {
+                return;
+            }
+            if (verb == "success") {
+                permit->second.success();
+            } else if (verb == "failure") {
+                permit->second.failure();
+            } else if (verb == "ignore") {
+                permit->second.ignore();
+            } else {
+                holds(false, "unknown verb " + std::string(verb));
+            }
+        }
+    }
+
+    void operator()(const forebay::Histogram &histogram, const fb_case_step &step) {
+        const std::string_view verb = step.verb;
+        if (verb == "record") {
+            histogram.record(nanoseconds(step.ns));
+        } else if (verb == "percentile") {
+            equal("percentile", count(histogram.percentile(step.percent)),
+                  step.expect == EXPECT_NULL ? std::nullopt : std::optional(step.number));
+        } else if (verb == "snapshot") {
+            const forebay::Snapshot snapshot = histogram.snapshot();
+            fields(step, {{"count", snapshot.count},
+                          {"sum_ns", count(snapshot.sum)},
+                          {"min_ns", count(snapshot.min)},
+                          {"max_ns", count(snapshot.max)}});
+        } else {
+            holds(false, "unknown verb " + std::string(verb));
+        }
+    }
+};
+
+void run() {
+    World world;
+    world.region = forebay::Region::open_private(
+        forebay::RegionOptions().bytes(4 << 20).manual_clock(true));
+    if (the_case->error_code != nullptr) {
+        try {
+            (void)open(*world.region, the_case->objects[0]);
+            holds(false, "no error");
+        } catch (const forebay::Error &error) {
+            holds(error.code_name() == std::string_view(the_case->error_code), error.code_name());
+            holds(error.what() == std::string_view(the_case->error_message), error.what());
+        }
+        return;
+    }
+    for (std::size_t at = 0; at < the_case->object_count; at++) {
+        const fb_case_object &object = the_case->objects[at];
+        world.objects.emplace(object.name, open(*world.region, object));
+    }
+    for (std::size_t at = 0; at < the_case->step_count; at++) {
+        const fb_case_step &step = the_case->steps[at];
+        step_number = at + 1;
+        for (std::uint64_t times = 0; times < step.times; times++) {
+            if (std::string_view(step.verb) == "advance") {
+                world.region->advance(nanoseconds(step.ns));
+            } else {
+                std::visit([&](const auto &object) { world(object, step); },
+                           world.objects.at(step.on));
+            }
+        }
+    }
+}
+
+} // namespace
+
+int main() {
+    for (const fb_case &one : cases) {
+        the_case = &one;
+        step_number = 0;
+        bool can_be_said = true;
+        for (std::size_t at = 0; at < one.object_count; at++) {
+            can_be_said = can_be_said && !one.objects[at].asks_for_zero;
+        }
+        if (!can_be_said) {
+            std::printf("skipped: \"%s\" (0 is refused by the options themselves)\n", one.name);
+            continue;
+        }
+        try {
+            run();
+        } catch (const std::exception &problem) {
+            holds(false, problem.what());
+        }
+    }
+    std::printf("%d cases\n", static_cast<int>(CASES));
+    return finish();
+}

@@ -1,0 +1,1340 @@
+// forebay for C++17: the functions of forebay.h with handles that close
+// themselves, string_view keys and chrono durations. Header only.
+//
+//     auto region = forebay::Region::open("shop");
+//     auto limits = region.limiter("api", "60/min burst 90");
+//     if (!limits.allow(address)) { ... }
+//
+// Each verb has two forms: `take` throws forebay::Error, `try_take` returns a
+// Result and throws nothing (but std::bad_alloc, where it returns a string or a
+// vector). Expected answers (a miss, a refused request, an open
+// breaker) are values in both. With FOREBAY_NO_EXCEPTIONS, which is implied by
+// -fno-exceptions, the throwing forms print the sentence and abort instead.
+//
+// Handles are movable, not copyable, and as large as a pointer. All const
+// members may be called by any number of threads at once, and in a child after
+// fork; a moved-from handle answers FB_E_INVALID_ARGUMENT. A handle keeps its
+// region. The calls cost what their C functions say in forebay.h; beyond that,
+// only what returns a std::string or a std::vector allocates.
+#ifndef FOREBAY_HPP
+#define FOREBAY_HPP
+
+#include "forebay.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#if !defined(FOREBAY_NO_EXCEPTIONS) && !defined(__cpp_exceptions) && !defined(_CPPUNWIND)
+#define FOREBAY_NO_EXCEPTIONS
+#endif
+
+namespace forebay {
+
+/// Durations are whole nanoseconds; any chrono duration of whole units converts.
+using Duration = std::chrono::nanoseconds;
+
+/// What went wrong: one of the FB_E_ codes and its sentence, the same sentence
+/// in every language.
+class Error : public std::runtime_error {
+public:
+    Error(fb_status code, const std::string &sentence)
+        : std::runtime_error(sentence), code_(code) {}
+
+    /// The FB_E_ code.
+    [[nodiscard]] fb_status code() const noexcept { return code_; }
+
+    /// The code's name, such as "FB_E_CORRUPT".
+    [[nodiscard]] const char *code_name() const noexcept { return fb_status_name(code_); }
+
+private:
+    fb_status code_;
+};
+
+namespace detail {
+
+[[noreturn]] inline void fail(const Error &error) {
+#ifdef FOREBAY_NO_EXCEPTIONS
+    std::fprintf(stderr, "forebay: %s\n", error.what());
+    std::abort();
+#else
+    throw error;
+#endif
+}
+
+/// The error that this thread's last call left.
+inline Error last_error(fb_status code) {
+    char sentence[256];
+    const std::size_t length = fb_last_error(sentence, sizeof sentence);
+    if (length < sizeof sentence) {
+        return Error(code, std::string(sentence, length));
+    }
+    std::string whole(length + 1, '\0');
+    fb_last_error(whole.data(), whole.size());
+    whole.resize(length);
+    return Error(code, whole);
+}
+
+} // namespace detail
+
+/// A value, or the Error that was in its way.
+template <class T> class [[nodiscard]] Result {
+public:
+    Result(T value) : held_(std::in_place_index<0>, std::move(value)) {}
+    Result(Error error) : held_(std::in_place_index<1>, std::move(error)) {}
+
+    /// Whether there is a value.
+    explicit operator bool() const noexcept { return held_.index() == 0; }
+
+    /// The value; without one, throws the Error.
+    T &value() & {
+        require();
+        return *std::get_if<0>(&held_);
+    }
+    const T &value() const & {
+        require();
+        return *std::get_if<0>(&held_);
+    }
+    T value() && {
+        require();
+        return std::move(*std::get_if<0>(&held_));
+    }
+
+    /// The value, which must be there.
+    T &operator*() & noexcept { return *std::get_if<0>(&held_); }
+    const T &operator*() const & noexcept { return *std::get_if<0>(&held_); }
+    T operator*() && noexcept { return std::move(*std::get_if<0>(&held_)); }
+    T *operator->() noexcept { return std::get_if<0>(&held_); }
+    const T *operator->() const noexcept { return std::get_if<0>(&held_); }
+
+    /// The error, which must be there.
+    [[nodiscard]] const Error &error() const noexcept { return *std::get_if<1>(&held_); }
+
+private:
+    void require() const {
+        if (held_.index() != 0) {
+            detail::fail(*std::get_if<1>(&held_));
+        }
+    }
+
+    std::variant<T, Error> held_;
+};
+
+/// Done, or the Error that was in the way.
+template <> class [[nodiscard]] Result<void> {
+public:
+    Result() = default;
+    Result(Error error) : error_(std::move(error)) {}
+
+    /// Whether it was done.
+    explicit operator bool() const noexcept { return !error_; }
+
+    /// Nothing; throws the Error if there is one.
+    void value() const {
+        if (error_) {
+            detail::fail(*error_);
+        }
+    }
+
+    /// The error, which must be there.
+    [[nodiscard]] const Error &error() const noexcept { return *error_; }
+
+private:
+    std::optional<Error> error_;
+};
+
+namespace detail {
+
+/// The Result of a call: its Error, or what `make` makes of the status.
+template <class T, class Make> Result<T> result(fb_status status, Make make) {
+    if (status < 0) {
+        return last_error(status);
+    }
+    return make(status);
+}
+
+/// The Result of a call that is only done or not.
+inline Result<void> done(fb_status status) {
+    if (status < 0) {
+        return last_error(status);
+    }
+    return {};
+}
+
+/// The Result of a call that answers yes (FB_OK) or no.
+inline Result<bool> yes(fb_status status) {
+    if (status < 0) {
+        return last_error(status);
+    }
+    return status == FB_OK;
+}
+
+inline Error invalid(const char *argument, const std::string &given, const char *allowed) {
+    return Error(FB_E_INVALID_ARGUMENT,
+                 std::string(argument) + ": got " + given + "; allowed: " + allowed);
+}
+
+/// A duration for C, which has no negative ones; they are remembered in `wrong`.
+inline std::uint64_t whole(Duration duration, const char *argument, std::optional<Error> &wrong) {
+    if (duration.count() < 0) {
+        wrong = invalid(argument, std::to_string(duration.count()) + " ns", "0 or more");
+        return 0;
+    }
+    return static_cast<std::uint64_t>(duration.count());
+}
+
+/// A duration from C; what chrono cannot hold becomes its largest.
+inline Duration chrono(std::uint64_t ns) noexcept {
+    constexpr auto most = static_cast<std::uint64_t>(Duration::max().count());
+    return Duration(static_cast<Duration::rep>(ns < most ? ns : most));
+}
+
+/// A name for C, which ends at the first NUL: one inside would be another name.
+inline Result<std::string> name(std::string_view text, const char *argument = "name") {
+    if (text.find('\0') != std::string_view::npos) {
+        return invalid(argument, "a text with NUL inside", "a text without");
+    }
+    return std::string(text);
+}
+
+/// A handle that closes itself.
+template <class H, fb_status (*close)(H *)> struct Closer {
+    void operator()(H *handle) const noexcept { close(handle); }
+};
+template <class H, fb_status (*close)(H *)> using Handle = std::unique_ptr<H, Closer<H, close>>;
+
+} // namespace detail
+
+/// Joins the parts of a tuple key without ambiguity: ("a", "bc") and ("ab", "c")
+/// are different keys, and the same ones in every language. Allocates.
+[[nodiscard]] inline Result<std::string> try_key(std::initializer_list<std::string_view> parts) {
+    std::vector<const void *> starts;
+    std::vector<std::size_t> lengths;
+    std::size_t total = 0;
+    for (const std::string_view part : parts) {
+        starts.push_back(part.data());
+        lengths.push_back(part.size());
+        total += 4 + part.size();
+    }
+    std::string joined(total, '\0');
+    std::size_t length = 0;
+    const fb_status status = fb_key_join(starts.data(), lengths.data(), parts.size(), joined.data(),
+                                         joined.size(), &length);
+    if (status < 0) {
+        return detail::last_error(status);
+    }
+    return joined;
+}
+[[nodiscard]] inline std::string key(std::initializer_list<std::string_view> parts) {
+    return try_key(parts).value();
+}
+
+// ---------------------------------------------------------------- Limiter
+
+/// A rate: from text ("60/min burst 90", "100/15min", "unlimited") or numbers.
+/// A text is checked when the limiter is opened.
+class Rate {
+public:
+    Rate(const char *text) : text_(text) {}
+    Rate(std::string text) : text_(std::move(text)) {}
+    /// `count` tokens every `per`, at most `burst` at once (0: `count`).
+    Rate(std::uint64_t count, Duration per, std::uint64_t burst = 0)
+        : rate_(fb_rate_per(count, detail::whole(per, "rate", wrong_), burst)) {}
+    static Rate per_second(std::uint64_t count) { return {count, std::chrono::seconds(1)}; }
+    static Rate per_minute(std::uint64_t count) { return {count, std::chrono::minutes(1)}; }
+    static Rate per_hour(std::uint64_t count) { return {count, std::chrono::hours(1)}; }
+    static Rate per_day(std::uint64_t count) { return {count, std::chrono::hours(24)}; }
+    static Rate unlimited() { return Rate("unlimited"); }
+
+    /// The most tokens at once; a rate from text says it in its text.
+    Rate &burst(std::uint64_t burst) {
+        rate_.burst = burst;
+        return *this;
+    }
+
+private:
+    friend class Region;
+
+    /// For C; borrows the text.
+    fb_rate raw(std::optional<Error> &wrong) const {
+        fb_rate rate = rate_;
+        if (text_) {
+            rate.text = text_->c_str();
+            if (text_->find('\0') != std::string::npos) {
+                wrong = detail::invalid("rate", "a text with NUL inside", "a text without");
+            }
+        }
+        if (wrong_) {
+            wrong = wrong_;
+        }
+        return rate;
+    }
+
+    std::optional<Error> wrong_;
+    std::optional<std::string> text_;
+    fb_rate rate_ = fb_rate_per(0, 0, 0);
+};
+
+/// How to open a limiter.
+class LimiterOptions {
+public:
+    LimiterOptions(Rate rate) : rate_(std::move(rate)) {}
+    LimiterOptions(const char *rate) : rate_(rate) {}
+    LimiterOptions(std::string rate) : rate_(std::move(rate)) {}
+
+    /// A rate for requests of this tier; at most 15, names of 1 to 31 bytes.
+    LimiterOptions &tier(std::string name, Rate rate) {
+        tiers_.emplace_back(std::move(name), std::move(rate));
+        return *this;
+    }
+    /// How many keys may have a bucket that is not full at once; it fixes the
+    /// memory. 65,536 unless said otherwise.
+    LimiterOptions &max_keys(std::uint64_t count) {
+        max_keys_ = count;
+        return *this;
+    }
+
+private:
+    friend class Region;
+    Rate rate_;
+    std::vector<std::pair<std::string, Rate>> tiers_;
+    std::optional<std::uint64_t> max_keys_;
+};
+
+/// What a request costs: one token at the default tier, now, unless said otherwise.
+class Charge {
+public:
+    Charge() = default;
+    explicit Charge(std::uint64_t cost) : cost_(cost) {}
+    Charge &cost(std::uint64_t cost) noexcept {
+        cost_ = cost;
+        return *this;
+    }
+    /// The tier, a text that ends with NUL and outlives the charge.
+    Charge &tier(const char *tier) noexcept {
+        tier_ = tier;
+        return *this;
+    }
+    /// The time, from Region::now: one reading may serve several calls.
+    Charge &at(Duration now) noexcept {
+        now_ = static_cast<std::uint64_t>(now.count());
+        return *this;
+    }
+
+private:
+    friend class Limiter;
+    std::uint64_t cost_ = 1;
+    std::uint64_t now_ = FB_NOW;
+    const char *tier_ = nullptr;
+};
+
+/// A limiter's answer.
+struct Verdict {
+    bool allowed;
+    /// The most tokens that the bucket holds; UINT64_MAX: unlimited.
+    std::uint64_t limit;
+    /// The tokens left.
+    std::uint64_t remaining;
+    /// How long until the same request would be admitted; none when it was, or
+    /// when it costs more than the bucket holds.
+    std::optional<Duration> retry_after;
+    /// How long until the bucket is full again.
+    Duration reset_after;
+
+    explicit operator bool() const noexcept { return allowed; }
+};
+
+/// A token bucket per key.
+class Limiter {
+public:
+    /// Takes one token, or what `charge` says; whether the request is admitted.
+    [[nodiscard]] bool allow(std::string_view key) const { return try_allow(key).value(); }
+    [[nodiscard]] bool allow(std::string_view key, const Charge &charge) const {
+        return try_allow(key, charge).value();
+    }
+    Result<bool> try_allow(std::string_view key) const noexcept {
+        return detail::yes(fb_limiter_take(handle_.get(), key.data(), key.size(), nullptr));
+    }
+    Result<bool> try_allow(std::string_view key, const Charge &charge) const noexcept {
+        return detail::yes(fb_limiter_take_with(handle_.get(), key.data(), key.size(), charge.cost_,
+                                                charge.tier_, charge.now_, nullptr));
+    }
+
+    /// The same, and tells what is left and how long to wait.
+    [[nodiscard]] Verdict take(std::string_view key, const Charge &charge = Charge()) const {
+        return try_take(key, charge).value();
+    }
+    Result<Verdict> try_take(std::string_view key, const Charge &charge = Charge()) const noexcept {
+        return ask(fb_limiter_take_with, key, charge);
+    }
+
+    /// Answers as take would, and spends nothing.
+    [[nodiscard]] Verdict peek(std::string_view key, const Charge &charge = Charge()) const {
+        return try_peek(key, charge).value();
+    }
+    Result<Verdict> try_peek(std::string_view key, const Charge &charge = Charge()) const noexcept {
+        return ask(fb_limiter_peek_with, key, charge);
+    }
+
+    /// Makes the key's bucket full again; false if it was.
+    bool reset(std::string_view key) const { return try_reset(key).value(); }
+    Result<bool> try_reset(std::string_view key) const noexcept {
+        return detail::yes(fb_limiter_reset(handle_.get(), key.data(), key.size()));
+    }
+
+    /// What it counted, in all processes.
+    [[nodiscard]] fb_limiter_stats stats() const { return try_stats().value(); }
+    Result<fb_limiter_stats> try_stats() const noexcept {
+        fb_limiter_stats stats = fb_limiter_stats_init();
+        return detail::result<fb_limiter_stats>(fb_limiter_get_stats(handle_.get(), &stats),
+                                                [&](fb_status) { return stats; });
+    }
+
+    /// The C handle, which stays this object's.
+    [[nodiscard]] fb_limiter *c_handle() const noexcept { return handle_.get(); }
+
+private:
+    friend class Region;
+    explicit Limiter(fb_limiter *handle) : handle_(handle) {}
+
+    using Ask = fb_status (*)(const fb_limiter *, const void *, std::size_t, std::uint64_t,
+                              const char *, std::uint64_t, fb_verdict *);
+    Result<Verdict> ask(Ask call, std::string_view key, const Charge &charge) const noexcept {
+        fb_verdict said;
+        const fb_status status = call(handle_.get(), key.data(), key.size(), charge.cost_,
+                                     charge.tier_, charge.now_, &said);
+        if (status < 0) {
+            return detail::last_error(status);
+        }
+        Verdict verdict{status == FB_OK, said.limit, said.remaining, std::nullopt,
+                        detail::chrono(said.reset_after_ns)};
+        if (status != FB_OK && said.retry_after_ns != FB_NEVER) {
+            verdict.retry_after = detail::chrono(said.retry_after_ns);
+        }
+        return verdict;
+    }
+
+    detail::Handle<fb_limiter, fb_limiter_close> handle_;
+};
+
+// ------------------------------------------------------------------ Cache
+
+/// How to open a cache. What is not said has its default (see fb_cache_options).
+class CacheOptions {
+public:
+    /// Memory in the region, all included.
+    CacheOptions &bytes(std::uint64_t bytes) { return set(&fb_cache_options::bytes, "bytes", bytes); }
+    /// The most entries.
+    CacheOptions &max_entries(std::uint64_t count) {
+        return set(&fb_cache_options::max_entries, "max_entries", count);
+    }
+    /// The largest key and value together.
+    CacheOptions &max_item(std::uint64_t bytes) {
+        return set(&fb_cache_options::max_item, "max_item", bytes);
+    }
+    /// How many parts it has; a power of two.
+    CacheOptions &shards(std::uint64_t count) {
+        return set(&fb_cache_options::shards, "shards", count);
+    }
+    /// How long entries live unless a set says otherwise.
+    CacheOptions &ttl(Duration ttl) {
+        return set(&fb_cache_options::ttl_ns, "ttl", detail::whole(ttl, "ttl", wrong_));
+    }
+
+private:
+    friend class Region;
+
+    // In C a zero is the default, so one that was asked for is refused here.
+    CacheOptions &set(std::uint64_t fb_cache_options::*field, const char *name,
+                     std::uint64_t value) {
+        if (value == 0 && !wrong_) {
+            wrong_ = detail::invalid(name, "0", "above 0");
+        }
+        options_.*field = value;
+        return *this;
+    }
+
+    fb_cache_options options_ = fb_cache_options_init();
+    std::optional<Error> wrong_;
+};
+
+/// How to store a value.
+class SetOptions {
+public:
+    /// How long it lives; 0: it is gone at once.
+    SetOptions &ttl(Duration ttl) {
+        ttl_ = detail::whole(ttl, "ttl", wrong_);
+        gone_ = ttl_ == 0;
+        return *this;
+    }
+    /// Without end, whatever the cache's TTL says.
+    SetOptions &never_expires() {
+        ttl_ = FB_NEVER;
+        gone_ = false;
+        return *this;
+    }
+    /// One of enum fb_codec, or the program's own up to 255.
+    SetOptions &codec(std::uint32_t codec) {
+        codec_ = codec;
+        return *this;
+    }
+
+private:
+    friend class Cache;
+    std::uint64_t ttl_ = 0;
+    std::uint32_t codec_ = FB_CODEC_BYTES;
+    bool gone_ = false;
+    std::optional<Error> wrong_;
+};
+
+/// An entry with all that is known of it.
+struct Entry {
+    std::string value;
+    /// One of enum fb_codec, or the program's own.
+    std::uint32_t codec;
+    /// Another number after each set of the key.
+    std::uint64_t version;
+    /// How long ago it was set.
+    Duration age;
+    /// How long it will live; none: without end.
+    std::optional<Duration> ttl;
+};
+
+/// Bytes by key.
+class Cache {
+public:
+    /// The key's value: one copy, straight into the string.
+    [[nodiscard]] std::optional<std::string> get(std::string_view key) const {
+        return try_get(key).value();
+    }
+    Result<std::optional<std::string>> try_get(std::string_view key) const {
+        std::string value;
+        Result<bool> found = try_get_into(key, value);
+        if (!found) {
+            return found.error();
+        }
+        return *found ? std::optional<std::string>(std::move(value)) : std::nullopt;
+    }
+
+    /// The key's value into a string that is used again and again; false: a
+    /// miss, and `into` is empty. Allocates only when it must grow.
+    [[nodiscard]] bool get_into(std::string_view key, std::string &into) const {
+        return try_get_into(key, into).value();
+    }
+    Result<bool> try_get_into(std::string_view key, std::string &into) const {
+        Destination destination{into, false};
+        std::size_t length = 0;
+        const fb_status status = fb_cache_get_with(handle_.get(), key.data(), key.size(), place,
+                                                   &destination, &length);
+        return destination.told(status, length);
+    }
+
+    /// The key's value with its codec, version, age and time to live.
+    [[nodiscard]] std::optional<Entry> entry(std::string_view key) const {
+        return try_entry(key).value();
+    }
+    Result<std::optional<Entry>> try_entry(std::string_view key) const {
+        Entry found{};
+        fb_entry known = fb_entry_init();
+        // The value may grow between two calls, so ask until it fits.
+        for (std::size_t room = 256;;) {
+            found.value.resize(room);
+            const fb_status status = fb_cache_entry(handle_.get(), key.data(), key.size(),
+                                                    found.value.data(), room, &room, &known);
+            if (status == FB_E_TOO_LARGE && room > found.value.size()) {
+                continue;
+            }
+            if (status < 0) {
+                return detail::last_error(status);
+            }
+            if (status != FB_OK) {
+                return std::optional<Entry>();
+            }
+            found.value.resize(room);
+            break;
+        }
+        found.codec = known.codec;
+        found.version = known.version;
+        found.age = detail::chrono(known.age_ns);
+        if (known.ttl_ns != FB_NEVER) {
+            found.ttl = detail::chrono(known.ttl_ns);
+        }
+        return std::optional<Entry>(std::move(found));
+    }
+
+    /// Whether the cache has the key.
+    [[nodiscard]] bool contains(std::string_view key) const { return try_contains(key).value(); }
+    Result<bool> try_contains(std::string_view key) const noexcept {
+        return detail::yes(fb_cache_contains(handle_.get(), key.data(), key.size()));
+    }
+
+    /// Stores a value. False: it is too large, or the key's shard was held for
+    /// too long; then an older value is not there either.
+    bool set(std::string_view key, std::string_view value) const {
+        return try_set(key, value).value();
+    }
+    bool set(std::string_view key, std::string_view value, const SetOptions &options) const {
+        return try_set(key, value, options).value();
+    }
+    Result<bool> try_set(std::string_view key, std::string_view value) const noexcept {
+        return detail::yes(
+            fb_cache_set(handle_.get(), key.data(), key.size(), value.data(), value.size()));
+    }
+    Result<bool> try_set(std::string_view key, std::string_view value,
+                         const SetOptions &options) const noexcept {
+        if (options.wrong_) {
+            return *options.wrong_;
+        }
+        if (options.gone_) {
+            const Result<bool> erased = try_erase(key);
+            return erased ? Result<bool>(true) : erased;
+        }
+        return detail::yes(fb_cache_set_with(handle_.get(), key.data(), key.size(), value.data(),
+                                             value.size(), options.ttl_, options.codec_));
+    }
+
+    /// Removes the key's entry; false if there was none.
+    bool erase(std::string_view key) const { return try_erase(key).value(); }
+    Result<bool> try_erase(std::string_view key) const noexcept {
+        return detail::yes(fb_cache_delete(handle_.get(), key.data(), key.size()));
+    }
+
+    /// Removes all entries, for all processes.
+    void clear() const { try_clear().value(); }
+    Result<void> try_clear() const noexcept {
+        return detail::done(fb_cache_clear(handle_.get()));
+    }
+
+    /// How many entries it holds, some of which may have expired.
+    [[nodiscard]] std::uint64_t size() const { return try_size().value(); }
+    Result<std::uint64_t> try_size() const noexcept {
+        std::uint64_t entries = 0;
+        return detail::result<std::uint64_t>(fb_cache_len(handle_.get(), &entries),
+                                             [&](fb_status) { return entries; });
+    }
+    [[nodiscard]] bool empty() const { return size() == 0; }
+
+    /// What it counted, in all processes, and what it holds.
+    [[nodiscard]] fb_cache_stats stats() const { return try_stats().value(); }
+    Result<fb_cache_stats> try_stats() const noexcept {
+        fb_cache_stats stats = fb_cache_stats_init();
+        return detail::result<fb_cache_stats>(fb_cache_get_stats(handle_.get(), &stats),
+                                              [&](fb_status) { return stats; });
+    }
+
+    /// The C handle, which stays this object's.
+    [[nodiscard]] fb_cache *c_handle() const noexcept { return handle_.get(); }
+
+private:
+    friend class Region;
+    explicit Cache(fb_cache *handle) : handle_(handle) {}
+
+    /// The string that a value goes to. C cannot be thrown through, so a string
+    /// that cannot grow is remembered and thrown on the other side.
+    struct Destination {
+        std::string &into;
+        bool no_memory;
+
+        Result<bool> told(fb_status status, std::size_t length) {
+#ifndef FOREBAY_NO_EXCEPTIONS
+            if (no_memory) {
+                throw std::bad_alloc();
+            }
+#endif
+            if (status != FB_OK) {
+                into.clear();
+                return detail::yes(status);
+            }
+            into.resize(length);
+            return true;
+        }
+    };
+    static void *place(void *context, std::size_t length) noexcept {
+        auto &destination = *static_cast<Destination *>(context);
+#ifdef FOREBAY_NO_EXCEPTIONS
+        destination.into.resize(length);
+#else
+        try {
+            destination.into.resize(length);
+        } catch (...) {
+            destination.no_memory = true;
+            return nullptr;
+        }
+#endif
+        return destination.into.data();
+    }
+
+    detail::Handle<fb_cache, fb_cache_close> handle_;
+};
+
+/// hits / (hits + misses); 0 when there were none.
+[[nodiscard]] inline double hit_rate(const fb_cache_stats &stats) noexcept {
+    const auto reads = static_cast<double>(stats.hits) + static_cast<double>(stats.misses);
+    return reads > 0 ? static_cast<double>(stats.hits) / reads : 0.0;
+}
+
+// ---------------------------------------------------------------- Breaker
+
+/// How to open a breaker. What is not said has its default (see
+/// fb_breaker_options).
+class BreakerOptions {
+public:
+    /// Failures in a row that open it; 0: never.
+    BreakerOptions &failure_threshold(std::uint32_t failures) {
+        options_.failure_threshold = failures == 0 ? FB_NO_THRESHOLD : failures;
+        return *this;
+    }
+    /// Share of failures in the window that opens it, above 0 and at most 1;
+    /// nullopt: never.
+    BreakerOptions &failure_rate(std::optional<double> rate) {
+        options_.failure_rate = rate.value_or(FB_NO_RATE);
+        // Zero and FB_NO_RATE have other meanings in C.
+        if (rate && (*rate == 0.0 || *rate == FB_NO_RATE)) {
+            wrong_ = detail::invalid("failure_rate", *rate == 0.0 ? "0" : "-1",
+                                     "above 0, at most 1, or off");
+        }
+        return *this;
+    }
+    /// Calls in the window before the rate counts.
+    BreakerOptions &volume_threshold(std::uint32_t calls) {
+        return set(&fb_breaker_options::volume_threshold, "volume_threshold", calls);
+    }
+    /// The window's length, 10 ms to a day.
+    BreakerOptions &window(Duration length) {
+        return set(&fb_breaker_options::window_ns, "window", detail::whole(length, "window", wrong_));
+    }
+    /// How long it stays open.
+    BreakerOptions &open_for(Duration time) {
+        return set(&fb_breaker_options::open_for_ns, "open_for",
+                   detail::whole(time, "open_for", wrong_));
+    }
+    /// Successes that close it when half-open.
+    BreakerOptions &success_threshold(std::uint32_t successes) {
+        return set(&fb_breaker_options::success_threshold, "success_threshold", successes);
+    }
+    /// Probes in flight at once when half-open, at most 16.
+    BreakerOptions &half_open_calls(std::uint32_t calls) {
+        return set(&fb_breaker_options::half_open_calls, "half_open_calls", calls);
+    }
+    /// How long a probe may take before another takes its place.
+    BreakerOptions &probe_lease(Duration time) {
+        return set(&fb_breaker_options::probe_lease_ns, "probe_lease",
+                   detail::whole(time, "probe_lease", wrong_));
+    }
+
+private:
+    friend class Region;
+
+    // In C a zero is the default, so one that was asked for is refused here.
+    template <class T>
+    BreakerOptions &set(T fb_breaker_options::*field, const char *name, T value) {
+        if (value == 0 && !wrong_) {
+            wrong_ = detail::invalid(name, "0", "above 0");
+        }
+        options_.*field = value;
+        return *this;
+    }
+
+    fb_breaker_options options_ = fb_breaker_options_init();
+    std::optional<Error> wrong_;
+};
+
+/// The states of a breaker.
+enum class State : std::uint32_t {
+    closed = FB_STATE_CLOSED,
+    half_open = FB_STATE_HALF_OPEN,
+    open = FB_STATE_OPEN,
+    forced_open = FB_STATE_FORCED_OPEN,
+};
+
+/// A state in words, such as "half-open".
+[[nodiscard]] inline const char *name(State state) noexcept {
+    return fb_state_name(static_cast<std::uint32_t>(state));
+}
+
+/// The breaker is open: the call was not made.
+class Rejected : public std::runtime_error {
+public:
+    Rejected(const std::string &sentence, Duration retry_after)
+        : std::runtime_error(sentence), retry_after_(retry_after) {}
+
+    /// How long until it may be worth trying again.
+    [[nodiscard]] Duration retry_after() const noexcept { return retry_after_; }
+
+private:
+    Duration retry_after_;
+};
+
+/// Leave to make one call. Destroyed without a word, it counts as a failure. It
+/// must not outlive its Breaker.
+class [[nodiscard]] Permit {
+public:
+    Permit(Permit &&other) noexcept
+        : breaker_(std::exchange(other.breaker_, nullptr)), number_(other.number_) {}
+    Permit &operator=(Permit &&other) noexcept {
+        std::swap(breaker_, other.breaker_);
+        std::swap(number_, other.number_);
+        return *this;
+    }
+    Permit(const Permit &) = delete;
+    Permit &operator=(const Permit &) = delete;
+    ~Permit() { failure(); }
+
+    /// The call succeeded. False: too late to count, or said before.
+    bool success() noexcept { return leave(fb_breaker_success); }
+    /// The call failed.
+    bool failure() noexcept { return leave(fb_breaker_failure); }
+    /// It was neither: it was not made after all, or says nothing about the
+    /// other side.
+    bool ignore() noexcept { return leave(fb_breaker_ignore); }
+
+private:
+    friend class Breaker;
+    Permit(const fb_breaker *breaker, std::uint64_t number) noexcept
+        : breaker_(breaker), number_(number) {}
+
+    bool leave(fb_status (*say)(const fb_breaker *, std::uint64_t)) noexcept {
+        const fb_breaker *breaker = std::exchange(breaker_, nullptr);
+        return breaker != nullptr && say(breaker, number_) == FB_OK;
+    }
+
+    const fb_breaker *breaker_;
+    std::uint64_t number_;
+};
+
+/// A circuit breaker.
+class Breaker {
+public:
+    /// Leave to make one call; none when it is open: then `retry_after`, if
+    /// given, says when it may be worth asking again.
+    [[nodiscard]] std::optional<Permit> enter(Duration *retry_after = nullptr) const {
+        return try_enter(retry_after).value();
+    }
+    Result<std::optional<Permit>> try_enter(Duration *retry_after = nullptr) const noexcept {
+        std::uint64_t number = 0;
+        std::uint64_t wait = 0;
+        const fb_status status = fb_breaker_enter(handle_.get(), &number, &wait);
+        if (status < 0) {
+            return detail::last_error(status);
+        }
+        if (status != FB_OK) {
+            if (retry_after != nullptr) {
+                *retry_after = detail::chrono(wait);
+            }
+            return std::optional<Permit>();
+        }
+        return std::optional<Permit>(Permit(handle_.get(), number));
+    }
+
+#ifndef FOREBAY_NO_EXCEPTIONS
+    /// Makes the call if the breaker lets it, and returns what it returns.
+    /// Throws Rejected when the breaker is open. An exception is a failure and
+    /// passes through; so is a result of which `is_success` says no.
+    template <class F> std::invoke_result_t<F> call(F &&function) const {
+        Permit permit = permit_or_throw();
+        if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+            std::invoke(std::forward<F>(function));
+            permit.success();
+        } else {
+            // Forwarded: a reference stays one, a value moves.
+            std::invoke_result_t<F> made = std::invoke(std::forward<F>(function));
+            permit.success();
+            return std::forward<std::invoke_result_t<F>>(made);
+        }
+    }
+    template <class F, class IsSuccess>
+    std::invoke_result_t<F> call(F &&function, IsSuccess &&is_success) const {
+        Permit permit = permit_or_throw();
+        std::invoke_result_t<F> made = std::invoke(std::forward<F>(function));
+        if (std::invoke(std::forward<IsSuccess>(is_success), std::as_const(made))) {
+            permit.success();
+        }
+        return std::forward<std::invoke_result_t<F>>(made);
+    }
+#endif
+
+    [[nodiscard]] State state() const { return try_state().value(); }
+    Result<State> try_state() const noexcept {
+        std::uint32_t state = 0;
+        return detail::result<State>(fb_breaker_state(handle_.get(), &state),
+                                     [&](fb_status) { return static_cast<State>(state); });
+    }
+
+    /// What it counted, in all processes.
+    [[nodiscard]] fb_breaker_stats stats() const { return try_stats().value(); }
+    Result<fb_breaker_stats> try_stats() const noexcept {
+        fb_breaker_stats stats = fb_breaker_stats_init();
+        return detail::result<fb_breaker_stats>(fb_breaker_get_stats(handle_.get(), &stats),
+                                                [&](fb_status) { return stats; });
+    }
+
+    /// The sentence for a caller who was rejected.
+    [[nodiscard]] std::string rejection(Duration retry_after) const {
+        const auto wait = static_cast<std::uint64_t>(retry_after.count());
+        std::string sentence(fb_breaker_rejection(handle_.get(), wait, nullptr, 0), '\0');
+        // One more for NUL, which std::string has room for.
+        fb_breaker_rejection(handle_.get(), wait, sentence.data(), sentence.size() + 1);
+        return sentence;
+    }
+
+    /// The C handle, which stays this object's.
+    [[nodiscard]] fb_breaker *c_handle() const noexcept { return handle_.get(); }
+
+private:
+    friend class Region;
+    explicit Breaker(fb_breaker *handle) : handle_(handle) {}
+
+#ifndef FOREBAY_NO_EXCEPTIONS
+    Permit permit_or_throw() const {
+        Duration retry_after{};
+        std::optional<Permit> permit = enter(&retry_after);
+        if (!permit) {
+            throw Rejected(rejection(retry_after), retry_after);
+        }
+        return std::move(*permit);
+    }
+#endif
+
+    detail::Handle<fb_breaker, fb_breaker_close> handle_;
+};
+
+// -------------------------------------------------------------- Histogram
+
+/// What a histogram holds at one moment.
+struct Snapshot {
+    std::uint64_t count;
+    Duration sum;
+    Duration mean;
+    /// None when nothing was recorded.
+    std::optional<Duration> min;
+    std::optional<Duration> max;
+};
+
+/// A bucket: its upper edge in seconds, which belongs to it, and its count.
+using Bucket = fb_bucket;
+
+/// A histogram of durations.
+class Histogram {
+public:
+    /// Records a duration; a negative one is an error.
+    void record(Duration duration) const { try_record(duration).value(); }
+    Result<void> try_record(Duration duration) const noexcept {
+        std::optional<Error> wrong;
+        const std::uint64_t ns = detail::whole(duration, "duration", wrong);
+        if (wrong) {
+            return *wrong;
+        }
+        return detail::done(fb_histogram_record_ns(handle_.get(), ns));
+    }
+
+    /// Calls `function`, records how long it took (also when it throws) and
+    /// returns what it returns.
+    template <class F> std::invoke_result_t<F> time(F &&function) const {
+        struct Timer {
+            const Histogram &histogram;
+            std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+            ~Timer() {
+                static_cast<void>(
+                    histogram.try_record(std::chrono::steady_clock::now() - started));
+            }
+        } timer{*this};
+        return std::invoke(std::forward<F>(function));
+    }
+
+    /// The duration that `percent` of those recorded do not exceed, within
+    /// 1.1 %; none when nothing was recorded.
+    [[nodiscard]] std::optional<Duration> percentile(double percent) const {
+        return try_percentile(percent).value();
+    }
+    Result<std::optional<Duration>> try_percentile(double percent) const noexcept {
+        std::uint64_t ns = 0;
+        const fb_status status = fb_histogram_percentile(handle_.get(), percent, &ns);
+        return detail::result<std::optional<Duration>>(status, [&](fb_status answer) {
+            return answer == FB_OK ? std::optional<Duration>(detail::chrono(ns)) : std::nullopt;
+        });
+    }
+
+    [[nodiscard]] Snapshot snapshot() const { return try_snapshot().value(); }
+    Result<Snapshot> try_snapshot() const noexcept {
+        fb_snapshot held = fb_snapshot_init();
+        return detail::result<Snapshot>(
+            fb_histogram_snapshot(handle_.get(), &held), [&](fb_status) {
+                Snapshot snapshot{held.count, detail::chrono(held.sum_ns),
+                                  detail::chrono(held.mean_ns), std::nullopt, std::nullopt};
+                if (held.count > 0) {
+                    snapshot.min = detail::chrono(held.min_ns);
+                    snapshot.max = detail::chrono(held.max_ns);
+                }
+                return snapshot;
+            });
+    }
+
+    /// The buckets that are not empty, in ascending order.
+    [[nodiscard]] std::vector<Bucket> buckets() const { return try_buckets().value(); }
+    Result<std::vector<Bucket>> try_buckets() const {
+        std::vector<Bucket> buckets(256);
+        for (;;) {
+            std::size_t count = 0;
+            const fb_status status =
+                fb_histogram_buckets(handle_.get(), buckets.data(), buckets.size(), &count);
+            if (status == FB_E_TOO_LARGE && count > buckets.size()) {
+                buckets.resize(count + 16); // It may grow before the next call.
+                continue;
+            }
+            if (status < 0) {
+                return detail::last_error(status);
+            }
+            buckets.resize(count);
+            return buckets;
+        }
+    }
+
+    /// The C handle, which stays this object's.
+    [[nodiscard]] fb_histogram *c_handle() const noexcept { return handle_.get(); }
+
+private:
+    friend class Region;
+    explicit Histogram(fb_histogram *handle) : handle_(handle) {}
+    detail::Handle<fb_histogram, fb_histogram_close> handle_;
+};
+
+// ----------------------------------------------------------------- Region
+
+/// How to open a region. What is not said has its default (see
+/// fb_region_options).
+class RegionOptions {
+public:
+    /// The size of a region that is created.
+    RegionOptions &bytes(std::uint64_t bytes) {
+        if (bytes == 0) {
+            wrong_ = detail::invalid("bytes", "0", "above 0");
+        }
+        options_.bytes = bytes;
+        return *this;
+    }
+    /// The permission bits of a file that is created: 0600 or 0660.
+    RegionOptions &mode(std::uint32_t mode) {
+        if (mode == 0) {
+            wrong_ = detail::invalid("mode", "0", "0600 or 0660");
+        }
+        options_.mode = mode;
+        return *this;
+    }
+    /// False: attach only.
+    RegionOptions &create(bool create) { return flag(FB_REGION_NO_CREATE, !create); }
+    /// Start anew unless another live process has the region open.
+    RegionOptions &fresh(bool fresh) { return flag(FB_REGION_FRESH, fresh); }
+    /// The last process to close the region removes its file.
+    RegionOptions &ephemeral(bool ephemeral) { return flag(FB_REGION_EPHEMERAL, ephemeral); }
+    /// The clock stands still until advance: for tests.
+    RegionOptions &manual_clock(bool manual) { return flag(FB_REGION_MANUAL_CLOCK, manual); }
+
+private:
+    friend class Region;
+
+    RegionOptions &flag(std::uint32_t flag, bool on) {
+        options_.flags = on ? options_.flags | flag : options_.flags & ~flag;
+        return *this;
+    }
+
+    fb_region_options options_ = fb_region_options_init();
+    std::optional<Error> wrong_;
+};
+
+/// An object of a region.
+struct ObjectInfo {
+    std::string name;
+    /// One of enum fb_kind; there may be new ones.
+    std::uint32_t kind;
+    std::uint64_t bytes;
+};
+
+/// Something that happened in a region.
+struct Event {
+    std::uint64_t sequence;
+    /// Region time.
+    Duration time;
+    std::uint32_t kind;
+    /// The object that it happened to; empty for the region itself.
+    std::string object;
+    /// A number whose meaning depends on the kind.
+    std::uint64_t detail;
+
+    /// What happened, such as "breaker-open".
+    [[nodiscard]] const char *name() const noexcept { return fb_event_name(kind); }
+};
+
+/// Events, and where to go on.
+struct Events {
+    std::vector<Event> events;
+    /// Pass this as `since` next time.
+    std::uint64_t next = 0;
+    /// How many of those asked for were overwritten already.
+    std::uint64_t lost = 0;
+};
+
+/// A region of memory that holds limiters, caches, breakers and histograms.
+class Region {
+public:
+    /// Opens a shared region by name ([A-Za-z0-9._-], 1 to 48 bytes) or by path
+    /// (with a '/'): creates it or attaches to it.
+    [[nodiscard]] static Region open(std::string_view name_or_path,
+                                     const RegionOptions &options = RegionOptions()) {
+        return try_open(name_or_path, options).value();
+    }
+    static Result<Region> try_open(std::string_view name_or_path,
+                                   const RegionOptions &options = RegionOptions()) {
+        Result<std::string> name = detail::name(name_or_path, "name_or_path");
+        if (!name) {
+            return name.error();
+        }
+        return make(name->c_str(), options);
+    }
+
+    /// A region of this process alone.
+    [[nodiscard]] static Region open_private(const RegionOptions &options = RegionOptions()) {
+        return try_open_private(options).value();
+    }
+    static Result<Region> try_open_private(const RegionOptions &options = RegionOptions()) {
+        return make(nullptr, options);
+    }
+
+    /// Creates a limiter or attaches to it; without options, attaches only.
+    [[nodiscard]] Limiter limiter(std::string_view name) const { return try_limiter(name).value(); }
+    [[nodiscard]] Limiter limiter(std::string_view name, const LimiterOptions &options) const {
+        return try_limiter(name, options).value();
+    }
+    Result<Limiter> try_limiter(std::string_view name) const {
+        return object<Limiter, fb_limiter_options>(fb_limiter_open, name, nullptr);
+    }
+    Result<Limiter> try_limiter(std::string_view name, const LimiterOptions &options) const {
+        std::optional<Error> wrong;
+        fb_limiter_options raw = fb_limiter_options_init();
+        raw.rate = options.rate_.raw(wrong);
+        std::vector<fb_tier> tiers;
+        for (const auto &[tier, rate] : options.tiers_) {
+            tiers.push_back({tier.c_str(), rate.raw(wrong)});
+            if (tier.find('\0') != std::string::npos) {
+                wrong = detail::invalid("tier", "a text with NUL inside", "a text without");
+            }
+        }
+        raw.tiers = tiers.data();
+        raw.tier_count = tiers.size();
+        raw.max_keys = options.max_keys_.value_or(0);
+        if (options.max_keys_ == std::uint64_t{0}) {
+            wrong = detail::invalid("max_keys", "0", "above 0");
+        }
+        if (wrong) {
+            return *wrong;
+        }
+        return object<Limiter>(fb_limiter_open, name, &raw);
+    }
+
+    /// Creates a cache or attaches to it; `attach_cache` attaches only.
+    [[nodiscard]] Cache cache(std::string_view name,
+                              const CacheOptions &options = CacheOptions()) const {
+        return try_cache(name, options).value();
+    }
+    Result<Cache> try_cache(std::string_view name,
+                            const CacheOptions &options = CacheOptions()) const {
+        if (options.wrong_) {
+            return *options.wrong_;
+        }
+        return object<Cache>(fb_cache_open, name, &options.options_);
+    }
+    [[nodiscard]] Cache attach_cache(std::string_view name) const {
+        return try_attach_cache(name).value();
+    }
+    Result<Cache> try_attach_cache(std::string_view name) const {
+        return object<Cache, fb_cache_options>(fb_cache_open, name, nullptr);
+    }
+
+    /// Creates a breaker or attaches to it; `attach_breaker` attaches only.
+    [[nodiscard]] Breaker breaker(std::string_view name,
+                                  const BreakerOptions &options = BreakerOptions()) const {
+        return try_breaker(name, options).value();
+    }
+    Result<Breaker> try_breaker(std::string_view name,
+                                const BreakerOptions &options = BreakerOptions()) const {
+        if (options.wrong_) {
+            return *options.wrong_;
+        }
+        return object<Breaker>(fb_breaker_open, name, &options.options_);
+    }
+    [[nodiscard]] Breaker attach_breaker(std::string_view name) const {
+        return try_attach_breaker(name).value();
+    }
+    Result<Breaker> try_attach_breaker(std::string_view name) const {
+        return object<Breaker, fb_breaker_options>(fb_breaker_open, name, nullptr);
+    }
+
+    /// Creates a histogram or attaches to it.
+    [[nodiscard]] Histogram histogram(std::string_view name) const {
+        return try_histogram(name).value();
+    }
+    Result<Histogram> try_histogram(std::string_view name) const {
+        return object<Histogram, fb_histogram_options>(fb_histogram_open, name, nullptr);
+    }
+
+    /// Region time: since the region's epoch, the same for all processes.
+    [[nodiscard]] Duration now() const { return try_now().value(); }
+    Result<Duration> try_now() const noexcept {
+        std::uint64_t now = 0;
+        return detail::result<Duration>(fb_region_now(handle_.get(), &now),
+                                        [&](fb_status) { return detail::chrono(now); });
+    }
+
+    /// Moves a manual clock forward.
+    void advance(Duration by) const { try_advance(by).value(); }
+    Result<void> try_advance(Duration by) const noexcept {
+        std::optional<Error> wrong;
+        const std::uint64_t ns = detail::whole(by, "by", wrong);
+        if (wrong) {
+            return *wrong;
+        }
+        return detail::done(fb_region_advance(handle_.get(), ns));
+    }
+
+    /// The path of a shared region's file; none if it is private.
+    [[nodiscard]] std::optional<std::string> path() const { return try_path().value(); }
+    Result<std::optional<std::string>> try_path() const {
+        std::string path(256, '\0');
+        for (;;) {
+            std::size_t length = 0;
+            const fb_status status =
+                fb_region_path(handle_.get(), path.data(), path.size(), &length);
+            if (status == FB_E_TOO_LARGE && length >= path.size()) {
+                path.resize(length + 1);
+                continue;
+            }
+            if (status < 0) {
+                return detail::last_error(status);
+            }
+            if (status != FB_OK) {
+                return std::optional<std::string>();
+            }
+            path.resize(length);
+            return std::optional<std::string>(std::move(path));
+        }
+    }
+
+    /// What it holds.
+    [[nodiscard]] fb_region_stats stats() const { return try_stats().value(); }
+    Result<fb_region_stats> try_stats() const noexcept {
+        fb_region_stats stats = fb_region_stats_init();
+        return detail::result<fb_region_stats>(fb_region_get_stats(handle_.get(), &stats),
+                                               [&](fb_status) { return stats; });
+    }
+
+    /// All objects.
+    [[nodiscard]] std::vector<ObjectInfo> objects() const { return try_objects().value(); }
+    Result<std::vector<ObjectInfo>> try_objects() const {
+        std::vector<fb_object> found(16);
+        for (;;) {
+            std::size_t count = 0;
+            const fb_status status =
+                fb_region_objects(handle_.get(), found.data(), found.size(), &count);
+            if (status == FB_E_TOO_LARGE && count > found.size()) {
+                found.resize(count);
+                continue;
+            }
+            if (status < 0) {
+                return detail::last_error(status);
+            }
+            found.resize(count);
+            break;
+        }
+        std::vector<ObjectInfo> objects;
+        for (const fb_object &object : found) {
+            objects.push_back({object.name, object.kind, object.bytes});
+        }
+        return objects;
+    }
+
+    /// What happened since an event's number, in any process; begin with 0.
+    [[nodiscard]] Events events(std::uint64_t since) const { return try_events(since).value(); }
+    Result<Events> try_events(std::uint64_t since) const {
+        Events told;
+        told.next = since;
+        for (;;) {
+            fb_event found[64];
+            std::size_t count = 0;
+            std::uint64_t lost = 0;
+            const fb_status status = fb_region_events(handle_.get(), told.next, found, 64, &count,
+                                                      &told.next, &lost);
+            if (status < 0) {
+                return detail::last_error(status);
+            }
+            told.lost += lost;
+            for (std::size_t i = 0; i < count; i++) {
+                told.events.push_back({found[i].sequence, detail::chrono(found[i].time_ns),
+                                       found[i].kind, found[i].object, found[i].detail});
+            }
+            if (count < 64) {
+                return told;
+            }
+        }
+    }
+
+    /// The C handle, which stays this object's.
+    [[nodiscard]] fb_region *c_handle() const noexcept { return handle_.get(); }
+
+private:
+    explicit Region(fb_region *handle) : handle_(handle) {}
+
+    static Result<Region> make(const char *name_or_path, const RegionOptions &options) {
+        if (options.wrong_) {
+            return *options.wrong_;
+        }
+        fb_region_options raw = options.options_;
+        raw.name_or_path = name_or_path;
+        fb_region *handle = nullptr;
+        const fb_status status = fb_region_open(&raw, &handle);
+        if (status < 0) {
+            return detail::last_error(status);
+        }
+        return Region(handle);
+    }
+
+    template <class Object, class Options, class Raw>
+    Result<Object> object(fb_status (*call)(const fb_region *, const char *, const Options *,
+                                            Raw **),
+                          std::string_view name, const Options *options) const {
+        Result<std::string> checked = detail::name(name);
+        if (!checked) {
+            return checked.error();
+        }
+        Raw *handle = nullptr;
+        const fb_status status = call(handle_.get(), checked->c_str(), options, &handle);
+        if (status < 0) {
+            return detail::last_error(status);
+        }
+        return Object(handle);
+    }
+
+    detail::Handle<fb_region, fb_region_close> handle_;
+};
+
+static_assert(sizeof(Region) == sizeof(void *) && sizeof(Limiter) == sizeof(void *) &&
+                  sizeof(Cache) == sizeof(void *) && sizeof(Breaker) == sizeof(void *) &&
+                  sizeof(Histogram) == sizeof(void *),
+              "a handle is a pointer");
+static_assert(std::is_nothrow_move_constructible_v<Region> && !std::is_copy_constructible_v<Region>,
+              "handles move and are not copied");
+
+} // namespace forebay
+
+#endif // FOREBAY_HPP

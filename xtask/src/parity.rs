@@ -1,0 +1,336 @@
+//! The parity table: every verb in every language, found in the faces
+//! themselves. A Rust verb that is not in the table, or a name in the table
+//! that a face does not have, fails the test command.
+
+use crate::shell::root;
+use anyhow::{bail, ensure, Context, Result};
+use std::fmt::Write;
+
+/// The Rust method, then its names in C, C++, Python and Node; an empty one
+/// stands for the reason in the last field.
+type Verb = (&'static str, [&'static str; 4], &'static str);
+
+struct Object {
+    name: &'static str,
+    /// The file of core that has its face, and the type in it.
+    rust: (&'static str, &'static str),
+    verbs: &'static [Verb],
+}
+
+const OBJECTS: [Object; 5] = [
+    Object {
+        name: "Region",
+        rust: ("region", "Region"),
+        verbs: &[
+            ("open", ["fb_region_open", "open", "open", "open"], ""),
+            (
+                "private",
+                ["fb_region_open", "open_private", "private", "privateRegion"],
+                "C: no name",
+            ),
+            (
+                "options",
+                [
+                    "fb_region_options_init",
+                    "RegionOptions",
+                    "open",
+                    "RegionOptions",
+                ],
+                "",
+            ),
+            ("now", ["fb_region_now", "now", "now", "now"], ""),
+            (
+                "advance",
+                ["fb_region_advance", "advance", "advance", "advance"],
+                "",
+            ),
+            (
+                "is_shared",
+                ["fb_region_path", "path", "shared", "isShared"],
+                "C, C++: there is a path",
+            ),
+            ("path", ["fb_region_path", "path", "path", "path"], ""),
+            (
+                "bytes",
+                ["fb_region_get_stats", "stats", "bytes", "bytes"],
+                "C, C++: in the stats",
+            ),
+            (
+                "limiter",
+                ["fb_limiter_open", "limiter", "limiter", "limiter"],
+                "",
+            ),
+            ("cache", ["fb_cache_open", "cache", "cache", "cache"], ""),
+            (
+                "breaker",
+                ["fb_breaker_open", "breaker", "breaker", "breaker"],
+                "",
+            ),
+            (
+                "histogram",
+                ["fb_histogram_open", "histogram", "histogram", "histogram"],
+                "",
+            ),
+            (
+                "objects",
+                ["fb_region_objects", "objects", "objects", "objects"],
+                "",
+            ),
+            (
+                "stats",
+                ["fb_region_get_stats", "stats", "stats", "stats"],
+                "",
+            ),
+            (
+                "events",
+                ["fb_region_events", "events", "events", "events"],
+                "",
+            ),
+        ],
+    },
+    Object {
+        name: "Limiter",
+        rust: ("limiter", "Limiter"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "name", "name"],
+                "C, C++: the caller has it",
+            ),
+            (
+                "allow",
+                ["", "allow", "allow", "allow"],
+                "C: the status of take",
+            ),
+            (
+                "allow_with",
+                ["", "allow", "allow", "allow"],
+                "C: the status of take",
+            ),
+            ("take", ["fb_limiter_take", "take", "take", "take"], ""),
+            (
+                "take_with",
+                ["fb_limiter_take_with", "take", "take", "take"],
+                "",
+            ),
+            ("peek", ["fb_limiter_peek", "peek", "peek", "peek"], ""),
+            (
+                "peek_with",
+                ["fb_limiter_peek_with", "peek", "peek", "peek"],
+                "",
+            ),
+            ("reset", ["fb_limiter_reset", "reset", "reset", "reset"], ""),
+            (
+                "stats",
+                ["fb_limiter_get_stats", "stats", "stats", "stats"],
+                "",
+            ),
+        ],
+    },
+    Object {
+        name: "Cache",
+        rust: ("cache", "Cache"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "name", "name"],
+                "C, C++: the caller has it",
+            ),
+            ("get", ["fb_cache_get", "get", "get", "get"], ""),
+            (
+                "get_into",
+                ["fb_cache_get", "get", "get_bytes", "getBytes"],
+                "",
+            ),
+            (
+                "get_with",
+                ["fb_cache_get_with", "get", "get_bytes", "getBytes"],
+                "",
+            ),
+            ("entry", ["fb_cache_entry", "entry", "entry", "entry"], ""),
+            (
+                "contains",
+                ["fb_cache_contains", "contains", "contains", "has"],
+                "",
+            ),
+            ("set", ["fb_cache_set", "set", "set", "set"], ""),
+            ("set_with", ["fb_cache_set_with", "set", "set", "set"], ""),
+            (
+                "delete",
+                ["fb_cache_delete", "erase", "delete", "delete"],
+                "C++: delete is a keyword",
+            ),
+            ("clear", ["fb_cache_clear", "clear", "clear", "clear"], ""),
+            ("len", ["fb_cache_len", "size", "__len__", "size"], ""),
+            ("is_empty", ["fb_cache_len", "size", "__len__", "size"], ""),
+            (
+                "stats",
+                ["fb_cache_get_stats", "stats", "stats", "stats"],
+                "",
+            ),
+        ],
+    },
+    Object {
+        name: "Breaker",
+        rust: ("breaker", "Breaker"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "name", "name"],
+                "C, C++: the caller has it",
+            ),
+            ("enter", ["fb_breaker_enter", "enter", "enter", "enter"], ""),
+            (
+                "enter_raw",
+                ["fb_breaker_enter", "", "", ""],
+                "for bindings",
+            ),
+            (
+                "leave",
+                ["fb_breaker_success", "success", "success", "success"],
+                "success, failure, ignore",
+            ),
+            ("call", ["", "call", "call", "call"], "C: no closures"),
+            ("state", ["fb_breaker_state", "state", "state", "state"], ""),
+            (
+                "stats",
+                ["fb_breaker_get_stats", "stats", "stats", "stats"],
+                "",
+            ),
+        ],
+    },
+    Object {
+        name: "Histogram",
+        rust: ("histogram", "Histogram"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "name", "name"],
+                "C, C++: the caller has it",
+            ),
+            (
+                "record",
+                ["fb_histogram_record_ns", "record", "record", "record"],
+                "",
+            ),
+            (
+                "record_ns",
+                ["fb_histogram_record_ns", "record", "record_ns", "recordNs"],
+                "",
+            ),
+            (
+                "percentile",
+                [
+                    "fb_histogram_percentile",
+                    "percentile",
+                    "percentile",
+                    "percentile",
+                ],
+                "",
+            ),
+            (
+                "snapshot",
+                ["fb_histogram_snapshot", "snapshot", "snapshot", "snapshot"],
+                "",
+            ),
+        ],
+    },
+];
+
+const FACES: [(&str, &str); 4] = [
+    ("C", "include/forebay.h"),
+    ("C++", "include/forebay.hpp"),
+    ("Python", "bindings/python/python/forebay/_core.pyi"),
+    ("Node", "bindings/node/index.d.ts"),
+];
+
+/// Writes docs/parity.md, or compares it.
+pub fn parity(check: bool) -> Result<()> {
+    let faces = FACES
+        .iter()
+        .map(|(_, file)| read(file))
+        .collect::<Result<Vec<_>>>()?;
+    let mut page = String::from(
+        "# Every verb in every language\n\n\
+         Made by `cargo xtask parity` from the faces themselves; `cargo xtask test` compares it.\n",
+    );
+    for object in &OBJECTS {
+        complete(object)?;
+        write!(
+            page,
+            "\n## {}\n\n| Rust | C | C++ | Python | Node | |\n|---|---|---|---|---|---|\n",
+            object.name
+        )?;
+        for (rust, names, note) in object.verbs {
+            write!(page, "| `{rust}` |")?;
+            for ((name, text), (face, file)) in names.iter().zip(&faces).zip(FACES) {
+                if name.is_empty() {
+                    ensure!(
+                        !note.is_empty(),
+                        "{}.{rust}: why not in {face}?",
+                        object.name
+                    );
+                    page.push_str(" – |");
+                    continue;
+                }
+                ensure!(
+                    has(text, name),
+                    "{file} has no {name}, which is {}.{rust} in {face}",
+                    object.name
+                );
+                write!(page, " `{name}` |")?;
+            }
+            writeln!(page, " {note} |")?;
+        }
+    }
+    let path = root().join("docs/parity.md");
+    if !check {
+        std::fs::write(&path, page)?;
+        return Ok(());
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    if found != page {
+        bail!("docs/parity.md is out of date: run cargo xtask parity");
+    }
+    let verbs: usize = OBJECTS.iter().map(|object| object.verbs.len()).sum();
+    println!("parity: {verbs} verbs in {} faces", FACES.len() + 1);
+    Ok(())
+}
+
+fn read(file: &str) -> Result<String> {
+    std::fs::read_to_string(root().join(file)).with_context(|| file.to_owned())
+}
+
+/// Whether a face declares a name: as a word before a parenthesis, a colon, a
+/// type's arguments or a body.
+fn has(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + name.len()..].chars().next();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            && after.is_some_and(|c| "(:<? {".contains(c))
+    })
+}
+
+/// Every public method of the Rust type is in the table.
+fn complete(object: &Object) -> Result<()> {
+    let (module, name) = object.rust;
+    let text = read(&format!("core/src/{module}/mod.rs"))?;
+    let start = format!("\nimpl {name} {{\n");
+    let body = text
+        .split_once(&start)
+        .and_then(|(_, rest)| rest.split_once("\n}\n"))
+        .with_context(|| format!("core/src/{module}/mod.rs: no impl of {name}"))?
+        .0;
+    let methods = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("    pub fn "))
+        .filter_map(|line| line.split(['(', '<']).next());
+    for method in methods {
+        ensure!(
+            object.verbs.iter().any(|(rust, ..)| *rust == method),
+            "{name}::{method} is not in the table of xtask/src/parity.rs"
+        );
+    }
+    Ok(())
+}
