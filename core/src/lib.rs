@@ -62,7 +62,7 @@ pub use region::{Event, EventKind, Events, ObjectInfo, Region, RegionOptions, Re
 #[doc(hidden)]
 pub mod internals {
     pub use crate::breaker::words as breaker;
-    pub use crate::cache::shard;
+    pub use crate::cache::internals as cache;
     pub use crate::hash::Hash;
     pub use crate::limiter::internals as limiter;
     pub use crate::region::lock;

@@ -184,7 +184,7 @@ fn the_lock_excludes_and_publishes() {
 /// shard reads: what is believed is never half old, half new.
 #[test]
 fn a_believed_read_is_never_torn() {
-    use forebay::internals::shard::sequence;
+    use forebay::internals::cache::sequence;
     explore(3, [100, 30], [None, Some((0, 0)), Some((1, 1))], |exact| {
         let words = Arc::new(LoomWords::new(3, exact));
         let writer = words.clone();

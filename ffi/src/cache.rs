@@ -247,7 +247,14 @@ pub unsafe extern "C" fn fb_cache_get(
             unsafe { place(buf, cap) }
         });
         // SAFETY: as above.
-        unsafe { told(found.map(|meta| meta.map(|m| m.len)), needed, cap, len) }
+        unsafe {
+            told(
+                found.map(|hit| hit.map(|(meta, _)| meta.len)),
+                needed,
+                cap,
+                len,
+            )
+        }
     })
 }
 
@@ -290,7 +297,14 @@ pub unsafe extern "C" fn fb_cache_get_with(
             }
         });
         // SAFETY: as above.
-        unsafe { told(found.map(|meta| meta.map(|m| m.len)), needed, 0, len) }
+        unsafe {
+            told(
+                found.map(|hit| hit.map(|(meta, _)| meta.len)),
+                needed,
+                0,
+                len,
+            )
+        }
     })
 }
 
@@ -329,7 +343,7 @@ pub unsafe extern "C" fn fb_cache_entry(
             // returned is no longer used.
             unsafe { place(buf, cap) }
         });
-        if let Ok(Some(meta)) = &found {
+        if let Ok(Some((meta, _))) = &found {
             let now = open.region.now();
             // SAFETY: as above.
             unsafe {
@@ -345,7 +359,14 @@ pub unsafe extern "C" fn fb_cache_entry(
             }
         }
         // SAFETY: as above.
-        unsafe { told(found.map(|meta| meta.map(|m| m.len)), needed, cap, len) }
+        unsafe {
+            told(
+                found.map(|hit| hit.map(|(meta, _)| meta.len)),
+                needed,
+                cap,
+                len,
+            )
+        }
     })
 }
 

@@ -66,12 +66,6 @@ pub fn test() -> Result<u64> {
     tests.headers()?;
     tests.symbols()?;
     tests.soname()?;
-    if cfg!(feature = "header") {
-        header(true)?;
-    } else {
-        println!("skipped: include/forebay.h against its sources (needs xtask's feature `header`)");
-    }
-
     let mut passed = 0;
     for program in sorted("ffi/tests", &["c", "cpp"])? {
         if program.ends_with("allocations.c") && !cfg!(all(target_os = "linux", target_env = "gnu"))

@@ -2,7 +2,7 @@
 
 use crate::shell::{cargo, have, root, run, target};
 use anyhow::{bail, ensure, Context, Result};
-use clap::{Parser, ValueEnum};
+use clap::{value_parser, Parser, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,10 +11,10 @@ use std::process::Command;
 #[command(name = "cargo xtask demo", no_binary_name = true)]
 struct Demo {
     /// Workers at once, 1 to 16
-    #[arg(long)]
+    #[arg(long, value_parser = value_parser!(u8).range(1..=16))]
     workers: Option<u8>,
-    /// Requests of a generated log
-    #[arg(long)]
+    /// Requests of a generated log, 1,000 to 10,000,000
+    #[arg(long, value_parser = value_parser!(u64).range(1_000..=10_000_000))]
     requests: Option<u64>,
     /// Seed of a generated log
     #[arg(long)]
@@ -22,8 +22,8 @@ struct Demo {
     /// Play this access log (common or combined format) instead
     #[arg(long)]
     log: Option<PathBuf>,
-    /// How long to play
-    #[arg(long)]
+    /// How long to play, 2 to 3,600
+    #[arg(long, value_parser = value_parser!(u64).range(2..=3_600))]
     seconds: Option<u64>,
     /// Leave languages out: those whose tools are missing
     #[arg(long, value_enum, value_delimiter = ',')]

@@ -197,6 +197,47 @@ impl<W: Words> Cells<'_, W> {
         }
     }
 
+    /// Notes in `owners` which cells an entry's `words` lie in; an error if one
+    /// is not marked as taken, or has another owner.
+    pub fn claim(
+        &self,
+        first: usize,
+        words: usize,
+        entry: usize,
+        owners: &mut [Option<usize>],
+    ) -> Result<(), String> {
+        let mut left = words.max(1);
+        let mut next = first + 1;
+        while left > 0 {
+            if next == 0 || next > self.count {
+                return Err(format!("entry {entry}: {left} words are missing"));
+            }
+            let (cell, cells, following) = self.run(next - 1);
+            for (cell, owner) in owners.iter_mut().enumerate().skip(cell).take(cells) {
+                let marks = self.words.load(self.bitmap + cell / 64, Relaxed);
+                if marks >> (cell % 64) & 1 == 0 {
+                    return Err(format!("entry {entry}: cell {cell} is marked free"));
+                }
+                if let Some(other) = owner.replace(entry) {
+                    return Err(format!("cell {cell} belongs to {other} and {entry}"));
+                }
+            }
+            left = left.saturating_sub(cells * CELL_WORDS - 1);
+            next = following;
+        }
+        if next != 0 {
+            return Err(format!("entry {entry} has a run too many"));
+        }
+        Ok(())
+    }
+
+    /// How many cells are marked as taken.
+    pub fn marked(&self) -> usize {
+        (0..self.count.div_ceil(64))
+            .map(|word| self.words.load(self.bitmap + word, Relaxed).count_ones() as usize)
+            .sum()
+    }
+
     fn cell(&self, cell: usize) -> usize {
         self.first + cell * CELL_WORDS
     }

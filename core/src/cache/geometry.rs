@@ -125,9 +125,10 @@ fn largest_item(shard: &ShardGeometry) -> u64 {
     (shard.cells as u64 / 4 * (CELL_WORDS as u64 - 1) * 8).min((MAX_VALUE + MAX_KEY) as u64)
 }
 
-/// A 32nd of the shard unless told, so that the usual number of shards fits.
+/// 64 KiB, so that an ordinary page is stored, or a 32nd of a larger shard;
+/// shards are made fewer until each holds enough of them.
 fn default_item(largest: u64) -> u64 {
-    (largest / 8).max(largest.min(4096))
+    (largest / 8).max(largest.min(64 << 10))
 }
 
 /// The shard geometry that a directory entry describes, and how many shards;

@@ -4,10 +4,13 @@
 mod cells;
 mod geometry;
 #[doc(hidden)]
+pub mod recover;
+#[doc(hidden)]
+pub mod sequence;
+#[doc(hidden)]
 pub mod shard;
 
 use crate::hash::Hash;
-use crate::region::lock::{self, Participant, Taken};
 use crate::region::{EventKind, Inner, Object, Request};
 use crate::words::{Span, Words};
 use crate::{Error, Key, Kind, Result};
@@ -317,46 +320,53 @@ impl Cache {
     /// The value of a key, into a vector that is cleared first; allocates only
     /// when the vector is too short.
     pub fn get_into(&self, key: impl Key, into: &mut Vec<u8>) -> Option<Meta> {
-        into.clear();
-        let meta = self.look_up(key, |shard, found| {
-            into.resize(found.length, 0);
-            shard.copy_value(found, into);
-            true
+        let found = self.look_up(key, |length, earlier: Option<Vec<u8>>| {
+            let mut value = earlier.unwrap_or_else(|| std::mem::take(into));
+            value.clear();
+            value.resize(length, 0);
+            value
         });
-        if meta.is_none() {
-            into.clear();
+        match found {
+            Some((meta, value, _)) => {
+                *into = value;
+                Some(meta)
+            }
+            None => {
+                into.clear();
+                None
+            }
         }
-        meta.map(|(meta, _)| meta)
     }
 
     /// The value of a key, into memory that the caller chooses once the length
     /// is known: `place` is called outside any lock, again if a writer got in
-    /// between, and its last answer holds the value. Never allocates.
+    /// between, and its last answer comes back with the value in its first
+    /// bytes. Allocates nothing.
+    ///
+    /// ```
+    /// # fn main() -> forebay::Result<()> {
+    /// let cache = forebay::Region::private()?.cache("c", forebay::CacheOptions::new())?;
+    /// cache.set("key", "value");
+    /// let (meta, page) = cache.get_with("key", |_| [0; 64])?.unwrap();
+    /// assert_eq!(&page[..meta.len], b"value");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if the slice is shorter than the value; nothing is
+    /// [`Error::TooLarge`] if the memory is shorter than the value; nothing is
     /// copied then.
-    pub fn get_with<'a>(
+    pub fn get_with<B: AsMut<[u8]>>(
         &self,
         key: impl Key,
-        mut place: impl FnMut(usize) -> &'a mut [u8],
-    ) -> Result<Option<Meta>> {
-        let mut room = 0;
-        let answer = self.look_up(key, |shard, found| {
-            let into = place(found.length);
-            room = into.len();
-            match into.get_mut(..found.length) {
-                Some(into) => shard.copy_value(found, into),
-                None => return false,
-            }
-            true
-        });
-        match answer {
-            Some((meta, true)) => Ok(Some(meta)),
-            Some((meta, false)) => Err(Error::TooLarge {
+        mut place: impl FnMut(usize) -> B,
+    ) -> Result<Option<(Meta, B)>> {
+        match self.look_up(key, |length, _| place(length)) {
+            Some((meta, memory, true)) => Ok(Some((meta, memory))),
+            Some((meta, mut memory, false)) => Err(Error::TooLarge {
                 what: "the value for this buffer",
                 size: meta.len as u64,
-                max: room as u64,
+                max: memory.as_mut().len() as u64,
             }),
             None => Ok(None),
         }
@@ -382,7 +392,7 @@ impl Cache {
     pub fn contains(&self, key: impl Key) -> bool {
         key.with_bytes(|key| {
             let hash = self.hash(key);
-            self.read(&self.shard(hash), key, hash, |_, _| ()).is_some()
+            self.read(&self.shard(hash), key, hash, |_, _| []).is_some()
         })
     }
 
@@ -452,7 +462,7 @@ impl Cache {
         for number in 0..self.shards {
             let shard = self.shard_at(number);
             // A shard that cannot be locked frees its memory by evictions.
-            self.locked(&shard, |shard| {
+            self.locked(&shard, true, |shard| {
                 shard.clear();
                 Ok(())
             });
@@ -522,17 +532,18 @@ impl Cache {
         (0..self.shards).map(|number| self.shard_at(number))
     }
 
-    /// Looks a key up for [`Cache::get`] and its kin: counts, promotes.
+    /// Looks a key up for [`Cache::get`] and its kin: counts, promotes. Tells
+    /// whether the value fitted where `place` put it.
     #[inline]
-    fn look_up<T>(
+    fn look_up<B: AsMut<[u8]>>(
         &self,
         key: impl Key,
-        copy: impl FnMut(&Shard<'_, Span>, &Found) -> T,
-    ) -> Option<(Meta, T)> {
+        place: impl FnMut(usize, Option<B>) -> B,
+    ) -> Option<(Meta, B, bool)> {
         key.with_bytes(|key| {
             let hash = self.hash(key);
             let shard = self.shard(hash);
-            let Some((found, copied)) = self.read(&shard, key, hash, copy) else {
+            let Some((found, memory, fits)) = self.read(&shard, key, hash, place) else {
                 shard.count_one(shard::MISSES);
                 return None;
             };
@@ -540,45 +551,72 @@ impl Cache {
             if shard.wants_promotion(&found) {
                 self.promote(&shard, &found);
             }
-            Some((Meta::of(&found), copied))
+            Some((Meta::of(&found), memory, fits))
         })
     }
 
-    /// Reads without the lock, or with it if writers keep getting in between.
+    /// Reads without the lock, or with it if writers keep getting in between;
+    /// `place`, which is the caller's code, is never called under the lock. It
+    /// gets its earlier answer back.
     #[inline]
-    fn read<W: Words, T>(
+    fn read<W: Words, B: AsMut<[u8]>>(
         &self,
         shard: &Shard<'_, W>,
         key: &[u8],
         hash: Hash,
-        mut copy: impl FnMut(&Shard<'_, W>, &Found) -> T,
-    ) -> Option<(Found, T)> {
+        mut place: impl FnMut(usize, Option<B>) -> B,
+    ) -> Option<(Found, B, bool)> {
         let now = || self.object.region.clock.now();
+        let copy = |shard: &Shard<'_, W>, found: &Found, memory: &mut B| {
+            let into = memory.as_mut().get_mut(..found.length);
+            into.map(|into| shard.copy_value(found, into)).is_some()
+        };
+        let mut memory = None;
         for _ in 0..ATTEMPTS {
-            match shard.read(key, hash, now, &mut copy) {
-                Read::Hit(hit) => return Some(hit),
+            let read = shard.read(key, hash, now, |shard, found| {
+                let chosen = place(found.length, memory.take());
+                copy(shard, found, memory.insert(chosen))
+            });
+            match read {
+                Read::Hit((found, fits)) => return Some((found, memory?, fits)),
                 Read::Miss => return None,
                 Read::Disturbed => shard.words.spin(),
             }
         }
-        let read = self.locked(shard, |shard| Ok(shard.read(key, hash, now, &mut copy)));
-        match read {
-            Some(Read::Hit(hit)) => Some(hit),
-            _ => None,
+        for _ in 0..ATTEMPTS {
+            // Nobody can disturb who holds the lock.
+            let read = self.locked(shard, false, |shard| {
+                Ok(
+                    shard.read(key, hash, now, |shard, found| match &mut memory {
+                        Some(memory) => copy(shard, found, memory),
+                        None => false,
+                    }),
+                )
+            });
+            match read {
+                Some(Read::Hit((found, fits))) => {
+                    let room = memory.as_mut().map_or(0, |memory| memory.as_mut().len());
+                    if fits || room >= found.length {
+                        return Some((found, memory?, fits));
+                    }
+                    let mut chosen = place(found.length, memory.take());
+                    if chosen.as_mut().len() < found.length {
+                        // It does not want the value at this length.
+                        return Some((found, chosen, false));
+                    }
+                    memory = Some(chosen);
+                }
+                _ => return None,
+            }
         }
+        None
     }
 
     /// Moves an entry to the front, unless somebody holds the shard.
     fn promote<W: Words>(&self, shard: &Shard<'_, W>, found: &Found) {
-        let Some(owner) = self.object.region.seats.owner() else {
-            return;
-        };
-        let at = shard.at + shard::LOCK;
-        if lock::try_lock(shard.words, at, owner, true) {
-            let guard = Held { shard };
+        recover::if_free(shard, &self.object.region.seats, |shard| {
             shard.promote(found);
-            drop(guard);
-        }
+        });
     }
 
     /// Changes a shard under its lock; if that cannot be had, makes what the
@@ -589,7 +627,7 @@ impl Cache {
         hash: Hash,
         change: impl FnOnce(&Shard<'_, W>) -> std::result::Result<T, Damaged>,
     ) -> Option<T> {
-        let result = self.locked(shard, change);
+        let result = self.locked(shard, true, change);
         if result.is_none() {
             shard.bump_stamp(hash);
             shard.count_one(shard::BUSY);
@@ -602,33 +640,18 @@ impl Cache {
     fn locked<W: Words, T>(
         &self,
         shard: &Shard<'_, W>,
+        dirty: bool,
         body: impl FnOnce(&Shard<'_, W>) -> std::result::Result<T, Damaged>,
     ) -> Option<T> {
         let region = &self.object.region;
-        let at = shard.at + shard::LOCK;
-        let taken = lock::lock(shard.words, at, &region.seats, true)?;
-        let guard = Held { shard };
-        if taken != Taken::Free || shard.is_changing() {
-            self.reset(shard);
-        }
-        let result = body(shard);
-        if result.is_err() {
-            self.reset(shard);
-        }
-        drop(guard);
-        result.ok()
-    }
-
-    fn reset<W: Words>(&self, shard: &Shard<'_, W>) {
-        shard.clear();
-        shard.count_one(shard::RESETS);
-        let number = (shard.at - CACHE_WORDS) / self.geometry.words();
-        self.object.region.count_reset();
-        self.object.event(
-            self.object.region.clock.now(),
-            EventKind::ShardReset,
-            number as u64,
-        );
+        let reset = || {
+            shard.count_one(shard::RESETS);
+            region.count_reset();
+            let number = (shard.at - CACHE_WORDS) / self.geometry.words();
+            let now = region.clock.now();
+            self.object.event(now, EventKind::ShardReset, number as u64);
+        };
+        recover::locked(shard, &region.seats, dirty, reset, body)
     }
 }
 
@@ -641,21 +664,14 @@ impl std::fmt::Debug for Cache {
     }
 }
 
-/// Holds a shard's lock.
-struct Held<'a, 'b, W: Words> {
-    shard: &'a Shard<'b, W>,
-}
-
-impl<W: Words> Drop for Held<'_, '_, W> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // A bug: what was being changed is not to be trusted.
-            self.shard.clear();
-        }
-        lock::unlock(self.shard.words, self.shard.at + shard::LOCK);
-    }
-}
-
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// For [`crate::internals`].
+#[doc(hidden)]
+pub mod internals {
+    pub use super::geometry::ShardGeometry;
+    pub use super::shard::*;
+    pub use super::{recover, sequence};
 }

@@ -2,12 +2,9 @@
 //! sequential rule, to be called under the shard's lock, and the optimistic
 //! read, which takes none.
 //!
-//! Writers make the sequence word odd while the index, the records or the
-//! cells change. A reader notes the sequence, probes, copies, and believes
-//! what it copied only if the sequence is even and has not moved (Boehm, "Can
-//! seqlocks get along with programming language memory models?", MSPC 2012).
-//! The links of the LRU list are never read without the lock, so promoting an
-//! entry does not disturb readers.
+//! The sequence word (`sequence.rs`) is odd while the index, the records or
+//! the cells change. The links of the LRU list are never read without the
+//! lock, so promoting an entry does not disturb readers.
 //!
 //! All zeros is a valid empty shard.
 //!
@@ -22,6 +19,7 @@
 
 use super::cells::{worst, Cells};
 use super::geometry::{ShardGeometry, ENTRY_WORDS, SHARD_WORDS, STAMPS};
+use super::sequence;
 use crate::hash::Hash;
 use crate::words::Words;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -81,41 +79,6 @@ const ENTRY_STAMP: usize = 7;
 /// Steps of a probe after which the index is taken for damaged. At the load of
 /// at most two thirds, longer runs do not occur.
 const PROBES: usize = 1024;
-
-/// The sequence word: how writers warn readers.
-pub mod sequence {
-    use crate::words::Words;
-    use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-
-    /// A change begins: the sequence is odd from here on.
-    #[inline]
-    pub fn begin<W: Words>(words: &W, at: usize) -> u64 {
-        let sequence = words.load(at, Relaxed) | 1;
-        words.store(at, sequence, Relaxed);
-        // Release: whoever sees a later store sees the odd sequence too.
-        words.fence(Release);
-        sequence
-    }
-
-    /// The change that `begin` returned is complete.
-    #[inline]
-    pub fn end<W: Words>(words: &W, at: usize, sequence: u64) {
-        words.store(at, sequence.wrapping_add(1), Release);
-    }
-
-    /// Reads without a lock; `None` if a change went on meanwhile.
-    #[inline]
-    pub fn read<W: Words, T>(words: &W, at: usize, read: impl FnOnce() -> T) -> Option<T> {
-        let sequence = words.load(at, Acquire);
-        if sequence & 1 == 1 {
-            return None;
-        }
-        let value = read();
-        // Acquire: the second look at the sequence comes after all the above.
-        words.fence(Acquire);
-        (words.load(at, Relaxed) == sequence).then_some(value)
-    }
-}
 
 /// What is known of an entry beside its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,6 +342,100 @@ impl<'a, W: Words> Shard<'a, W> {
         self.end(change);
     }
 
+    /// Makes the list and the free records anew from the index, which a change
+    /// of the list alone leaves whole. Values survive, their order does not.
+    pub fn relink(&self) {
+        for word in [NEWEST, OLDEST, FREE_ENTRY] {
+            self.store(word, 0);
+        }
+        // A record without a version is in no list yet.
+        let mut free = 0;
+        for entry in (0..self.fresh_entries()).rev() {
+            if self.load(self.entry_word(entry, ENTRY_VERSION)) == 0 {
+                self.store(self.entry_word(entry, ENTRY_LINKS), free);
+                free = entry as u64 + 1;
+            } else {
+                self.link_front(entry);
+            }
+        }
+        self.store(FREE_ENTRY, free);
+    }
+
+    /// Checks that index, records, list, bitmap and counters agree; what does
+    /// not, in words. Under the lock, or when nobody else is there.
+    pub fn verify(&self) -> Result<(), String> {
+        let geometry = self.geometry;
+        let mut owners = vec![None; geometry.cells];
+        let mut indexed = vec![false; geometry.entries];
+        for slot in 0..geometry.index {
+            let word = self.words.load(self.index() + slot, Relaxed);
+            if word == 0 {
+                continue;
+            }
+            let link = word & 0xffff_ffff;
+            let found = self.entry(link as usize);
+            if link == 0 || link > self.fresh_entries() as u64 {
+                return Err(format!("slot {slot} names entry {link} - 1"));
+            }
+            let tag = self.load(self.entry_word(found.entry, ENTRY_TAG));
+            if self.slot_of(tag, found.entry) != Ok(slot) {
+                return Err(format!("slot {slot} is not where its tag is looked for"));
+            }
+            if std::mem::replace(&mut indexed[found.entry], true) {
+                return Err(format!("entry {} is indexed twice", found.entry));
+            }
+            let words = found.key_length.div_ceil(8) + found.length.div_ceil(8);
+            self.cells()
+                .claim(found.first_cell, words, found.entry, &mut owners)?;
+        }
+        let count = indexed.iter().filter(|there| **there).count();
+        if count as u64 != self.load(COUNT) {
+            return Err(format!("{count} entries, counted {}", self.load(COUNT)));
+        }
+        let taken = owners.iter().filter(|owner| owner.is_some()).count();
+        if taken as u64 != self.load(USED_CELLS) || taken != self.cells().marked() {
+            return Err(format!(
+                "{taken} cells in use, counted {}, marked {}",
+                self.load(USED_CELLS),
+                self.cells().marked()
+            ));
+        }
+        self.verify_list(&indexed, count)
+    }
+
+    /// The list holds just the indexed entries, forwards and backwards, and the
+    /// free records just the others.
+    fn verify_list(&self, indexed: &[bool], count: usize) -> Result<(), String> {
+        let (mut at, mut newer) = (self.load(NEWEST), 0);
+        for _ in 0..count {
+            if at == 0 || !indexed[self.clamp(at)] {
+                return Err(format!("the list leads to {at}"));
+            }
+            let links = self.load(self.entry_word(self.clamp(at), ENTRY_LINKS));
+            if links >> 32 != newer {
+                return Err(format!("entry {at} - 1 does not lead back"));
+            }
+            newer = at;
+            at = links & 0xffff_ffff;
+        }
+        if at != 0 || self.load(OLDEST) != newer {
+            return Err("the list does not end where it should".into());
+        }
+        let mut free = self.load(FREE_ENTRY);
+        let mut spare = self.fresh_entries().saturating_sub(count);
+        while free != 0 && spare > 0 {
+            if indexed[self.clamp(free)] {
+                return Err(format!("entry {free} - 1 is free and in use"));
+            }
+            free = self.load(self.entry_word(self.clamp(free), ENTRY_LINKS)) & 0xffff_ffff;
+            spare -= 1;
+        }
+        if free != 0 || spare != 0 {
+            return Err(format!("{spare} records are lost"));
+        }
+        Ok(())
+    }
+
     /// Evicts the least recently used entry.
     fn evict(&self, now: u64) -> Result<(), Damaged> {
         let oldest = self.load(OLDEST) as usize;
@@ -421,7 +478,7 @@ impl<'a, W: Words> Shard<'a, W> {
             self.store(FREE_ENTRY, u64::from(next));
             return Ok(entry);
         }
-        let fresh = self.load(FRESH_ENTRY) as usize;
+        let fresh = self.fresh_entries();
         if fresh >= self.geometry.entries {
             return Err(Damaged);
         }
@@ -541,6 +598,11 @@ impl<'a, W: Words> Shard<'a, W> {
     /// How many entries there are.
     pub fn count(&self) -> u64 {
         self.load(COUNT).min(self.geometry.entries as u64)
+    }
+
+    /// How many entry records were ever used.
+    fn fresh_entries(&self) -> usize {
+        (self.load(FRESH_ENTRY) as usize).min(self.geometry.entries)
     }
 
     /// How many cells are taken.

@@ -6,10 +6,11 @@
 //! Who it belongs to, what it is and who may write to it are asked of the open
 //! descriptor, never of the path.
 
+use super::container;
 use super::layout::*;
 use super::memory::Memory;
 use super::seat::SharedFile;
-use super::sys::{self, Mapping};
+use super::sys::{self, Hold, Mapping};
 use super::RegionOptions;
 use crate::words::{Span, Words};
 use crate::{Error, Result};
@@ -20,10 +21,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::Arc;
 
-/// The byte whose lock says that the file is being replaced.
-const REPLACE_BYTE: i64 = (1 << 40) - 1;
+/// The byte whose lock keeps the file at its path: held together by those who
+/// are coming in, alone by who takes it away.
+const PLACE_BYTE: i64 = (1 << 40) - 1;
+/// How long to wait for that lock: turns, all but the first of a millisecond.
+const PATIENCE: u32 = 5_000;
 /// How often opening starts over when the file changes under it.
-const ATTEMPTS: usize = 100;
+pub const ATTEMPTS: usize = 1_000;
 
 /// The standard path for a region's name: the layout's version is part of it,
 /// so workers of two versions do not meet in a rolling deploy.
@@ -36,7 +40,8 @@ pub fn standard_path(name: &str) -> Result<PathBuf> {
             "1 to 48 letters, digits, '-', '_' or '.', not beginning with '.'; or a path with a '/'",
         ));
     }
-    let directory = match std::env::var_os("FOREBAY_DIR") {
+    let given = std::env::var_os("FOREBAY_DIR").filter(|directory| !directory.is_empty());
+    let directory = match given {
         Some(directory) => PathBuf::from(directory),
         None => {
             let shared = Path::new("/dev/shm");
@@ -58,9 +63,8 @@ pub fn standard_path(name: &str) -> Result<PathBuf> {
     Ok(directory.join(format!("{name}.v{LAYOUT_VERSION}")))
 }
 
-/// Opens or creates the region file at `path`: its memory, the file, and
-/// whether this call created it.
-pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, SharedFile, bool)> {
+/// Opens or creates the region file at `path`: its memory and the file.
+pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, SharedFile)> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -72,19 +76,15 @@ pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, Shared
             Ok(Some(file)) => {
                 check_file(path, &file, options.mode)?;
                 let shared = SharedFile::new(path, file)?;
-                if fresh {
-                    // Ignored, by design, while another process is in the region.
-                    if replace(&shared, true)? {
-                        fresh = false;
-                        continue;
-                    }
-                    fresh = false;
+                if std::mem::take(&mut fresh) && replace(&shared, true)? {
+                    continue;
                 }
                 match map(&shared) {
-                    Ok(memory) => return Ok((memory, shared, false)),
+                    Ok(memory) => return Ok((memory, shared)),
                     Err(Error::OtherBoot { .. }) if options.create => {
-                        replace(&shared, false)?;
-                        continue;
+                        if !replace(&shared, false)? {
+                            return Err(BUSY);
+                        }
                     }
                     Err(e) => return Err(e),
                 }
@@ -95,40 +95,80 @@ pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, Shared
                 })
             }
             Ok(None) => match create(path, directory, options)? {
-                Some((memory, shared)) => return Ok((memory, shared, true)),
+                Some(made) => return Ok(made),
                 // Somebody else was first: attach to theirs.
                 None => fresh = false,
             },
             Err(e) => return Err(e),
         }
     }
-    Err(Error::Busy {
-        what: "the region's file",
-    })
+    Err(BUSY)
 }
 
-/// Removes the file so that a new one can be made, unless it is in use (with
-/// `if_unused`); true if this call or another process did.
+/// Somebody keeps the file from staying or going.
+pub const BUSY: Error = Error::Busy {
+    what: "the region's file",
+};
+
+/// The lock that keeps a file at its path.
+pub struct Place(File);
+
+impl Place {
+    /// Takes it; `None` if others keep it for too long.
+    fn hold(file: &File, hold: Hold) -> std::io::Result<Option<Place>> {
+        let file = file.try_clone()?;
+        for turn in 0..PATIENCE {
+            if sys::try_lock_byte(&file, PLACE_BYTE, hold)? {
+                return Ok(Some(Place(file)));
+            }
+            // It is usually held for a few microseconds.
+            if turn < 100 {
+                sys::give_way();
+            } else {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps the file where it is while a process takes its seat.
+    pub fn keep(shared: &SharedFile) -> Result<Place> {
+        Place::hold(&shared.file, Hold::Together)
+            .map_err(|e| Error::io(&shared.path, "lock", &e))?
+            .ok_or(BUSY)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        sys::unlock_byte(&self.0, PLACE_BYTE);
+    }
+}
+
+/// Takes the file away from its path so that a new one can be made, but, with
+/// `if_unused`, not from under a live process. True if the path leads elsewhere
+/// now, whoever did it.
 fn replace(shared: &SharedFile, if_unused: bool) -> Result<bool> {
-    let io = |e| Error::io(&shared.path, "lock", &e);
-    // The lock falls with this description, however this call ends.
-    let lock = match open_existing(&shared.path)? {
+    // A description of its own: locks of one do not exclude each other.
+    let again = match open_existing(&shared.path)? {
         Some(file) => SharedFile::new(&shared.path, file)?,
         None => return Ok(true),
     };
-    if lock.identity != shared.identity {
+    if again.identity != shared.identity {
         return Ok(true);
     }
-    if !sys::try_lock_byte(&lock.file, REPLACE_BYTE).map_err(io)? {
-        sys::give_way();
+    let place = Place::hold(&again.file, Hold::Alone);
+    let Some(_place) = place.map_err(|e| Error::io(&shared.path, "lock", &e))? else {
+        return Ok(false);
+    };
+    if !again.is_at_its_path() {
         return Ok(true);
     }
-    if if_unused && (0..SEATS).any(|seat| shared.seat_is_live(seat)) {
+    // Who has not taken a seat yet cannot come in now.
+    if if_unused && again.any_seat_is_live() {
         return Ok(false);
     }
-    if lock.is_at_its_path() {
-        std::fs::remove_file(&shared.path).map_err(|e| Error::io(&shared.path, "remove", &e))?;
-    }
+    std::fs::remove_file(&shared.path).map_err(|e| Error::io(&shared.path, "remove", &e))?;
     Ok(true)
 }
 
@@ -229,16 +269,14 @@ fn check_file(path: &Path, file: &File, mode: u32) -> Result<()> {
     if meta.nlink() > 1 {
         return refuse(format!("has {} names (hard links), not one", meta.nlink()));
     }
-    let bits = meta.mode() & 0o777;
-    if bits & !mode != 0 {
-        let remedy = if bits & !0o660 == 0 {
-            "to 600, or open it with mode 660"
-        } else {
-            "to 600"
-        };
-        return refuse(format!(
-            "has mode {bits:o}, which lets in others than mode {mode:o} does: chmod it {remedy}"
-        ));
+    let found = meta.mode() & 0o777;
+    if found & !mode != 0 {
+        let mut problem =
+            format!("has mode {found:o}, which lets in more than mode {mode:o}: chmod {mode:o} it");
+        if RegionOptions::allows_mode(found) {
+            problem += &format!(", or open it with mode {found:o}");
+        }
+        return refuse(problem);
     }
     Ok(())
 }
@@ -270,13 +308,15 @@ fn map(shared: &SharedFile) -> Result<Arc<Memory>> {
         Mapping::new(&shared.file, length, false).map_err(|e| Error::io(path, "map", &e))?;
     let memory = Arc::new(Memory::Map(mapping));
     let header = Span::new(memory.clone(), 0, HEADER_WORDS).expect("at least a header is mapped");
-    if header.load(AT_MAGIC, Relaxed) != MAGIC {
+    // Words are stored as the machine does, the mark of a region included.
+    let mark = header.load(AT_MAGIC, Relaxed);
+    let order = header.load(AT_BYTE_ORDER, Relaxed);
+    if mark != MAGIC && mark != MAGIC.swap_bytes() {
         return Err(corrupt(
             "it does not begin with the mark of a region".into(),
         ));
     }
-    let order = header.load(AT_BYTE_ORDER, Relaxed);
-    if order == BYTE_ORDER.swap_bytes() {
+    if mark != MAGIC || order == BYTE_ORDER.swap_bytes() {
         return Err(Error::Layout {
             path: path.clone(),
             found: "the other byte order".into(),
@@ -315,6 +355,11 @@ fn map(shared: &SharedFile) -> Result<Arc<Memory>> {
     if header.load(AT_EPOCH, Relaxed) > sys::boot_clock() {
         return Err(corrupt("its epoch lies in the future".into()));
     }
+    // A copy may have left zeros out; touching them on a full file system is
+    // a SIGBUS.
+    if meta.blocks().saturating_mul(512) < bytes {
+        sys::allocate(&shared.file, bytes).map_err(|e| not_allocated(path, bytes, &e))?;
+    }
     Ok(memory)
 }
 
@@ -330,7 +375,17 @@ fn create(
         needs: bytes,
         hint,
     };
-    if let Some(left) = container_memory_left() {
+    // Filling the disk first and finding out then would hurt others.
+    if sys::free_bytes(directory).is_some_and(|free| bytes > free) {
+        return Err(no_space(FULL.into()));
+    }
+    let largest = sys::file_size_limit();
+    if bytes > largest {
+        return Err(no_space(format!(
+            "this process may make files of at most {largest} bytes; raise that (ulimit -f) or ask for fewer bytes"
+        )));
+    }
+    if let Some(left) = container::memory_left() {
         if bytes > left {
             return Err(no_space(format!(
                 "the container's memory limit leaves {left} bytes; raise it (docker --memory, resources.limits.memory) or ask for fewer bytes"
@@ -339,13 +394,9 @@ fn create(
     }
     let (file, temporary) = new_file(path, directory, options.mode)?;
     let finish = || -> Result<Option<(Arc<Memory>, SharedFile)>> {
-        sys::allocate(&file, bytes).map_err(|e| match e.raw_os_error() {
-            Some(libc::ENOSPC | libc::EFBIG | libc::EDQUOT) => no_space(
-                "the file system is full; raise it (docker --shm-size, an emptyDir's sizeLimit) or ask for fewer bytes"
-                    .into(),
-            ),
-            _ => Error::io(path, "allocate", &e),
-        })?;
+        file.set_len(bytes)
+            .and_then(|()| sys::allocate(&file, bytes))
+            .map_err(|e| not_allocated(path, bytes, &e))?;
         let mapping =
             Mapping::new(&file, bytes as usize, false).map_err(|e| Error::io(path, "map", &e))?;
         let memory = Arc::new(Memory::Map(mapping));
@@ -372,6 +423,19 @@ fn create(
         let _ = std::fs::remove_file(from);
     }
     result
+}
+
+const FULL: &str = "the file system is full; raise it (docker --shm-size, an emptyDir's sizeLimit) or ask for fewer bytes";
+
+fn not_allocated(path: &Path, bytes: u64, error: &std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EFBIG | libc::EDQUOT) => Error::OutOfSpace {
+            path: path.to_owned(),
+            needs: bytes,
+            hint: FULL.into(),
+        },
+        _ => Error::io(path, "allocate", error),
+    }
 }
 
 /// A new file in the directory: without a name, or with a temporary one where
@@ -492,26 +556,4 @@ fn machine() -> Machine {
         boot: ((boot >> 64) as u64, boot as u64),
         clock_offset,
     }
-}
-
-/// What the control group lets this process still allocate, if it has a limit.
-/// Clean file pages count as free: the kernel drops them when memory is short.
-fn container_memory_left() -> Option<u64> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mut directory = PathBuf::from("/sys/fs/cgroup");
-    directory.push(group.trim_start_matches('/'));
-    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
-    let limit: u64 = read("memory.max")?.trim().parse().ok()?;
-    let used: u64 = read("memory.current")?.trim().parse().ok()?;
-    let stat = read("memory.stat")?;
-    let field = |name: &str| -> u64 {
-        stat.lines()
-            .filter_map(|line| line.split_once(' '))
-            .find(|(field, _)| *field == name)
-            .and_then(|(_, value)| value.parse().ok())
-            .unwrap_or(0)
-    };
-    let droppable = field("file").saturating_sub(field("shmem"));
-    Some(limit.saturating_sub(used.saturating_sub(droppable)))
 }

@@ -1,6 +1,7 @@
 //! The region: one array of words that holds every object, private to the
 //! process or a file that every worker maps.
 
+mod container;
 mod directory;
 pub(crate) mod events;
 mod file;
@@ -159,28 +160,30 @@ impl RegionOptions {
         } else {
             file::standard_path(name_or_path)?
         };
-        for _ in 0..100 {
+        // The region outlives a change of directory.
+        let path = std::path::absolute(&path).map_err(|e| Error::io(&path, "resolve", &e))?;
+        for _ in 0..file::ATTEMPTS {
             // One opener at a time in a process, so that all get one mapping.
             let mut opened = OPENED.lock();
-            let (memory, shared, _) = file::open(&path, self)?;
+            let (memory, shared) = file::open(&path, self)?;
             let identity = shared.identity;
             let known = opened.iter().find(|(id, _)| *id == identity);
             if let Some(inner) = known.and_then(|(_, inner)| inner.upgrade()) {
                 return Ok(Region { inner });
             }
-            let inner = Arc::new(Inner::new(memory, Some(shared))?);
-            // Between opening the file and taking a seat in it, somebody may
-            // have found it unused and replaced it.
-            if !inner.file().is_some_and(SharedFile::is_at_its_path) {
+            // From here until the seat is taken nobody finds the file unused
+            // and replaces it; somebody may have just before.
+            let place = file::Place::keep(&shared)?;
+            if !shared.is_at_its_path() {
                 continue;
             }
+            let inner = Arc::new(Inner::new(memory, Some(shared))?);
+            drop(place);
             opened.retain(|(_, inner)| inner.strong_count() > 0);
             opened.push((identity, Arc::downgrade(&inner)));
             return Ok(Region { inner });
         }
-        Err(Error::Busy {
-            what: "the region's file",
-        })
+        Err(file::BUSY)
     }
 
     /// Makes a region that is private to this process.
@@ -203,6 +206,10 @@ impl RegionOptions {
         })
     }
 
+    fn allows_mode(mode: u32) -> bool {
+        mode & !0o660 == 0 && mode & 0o600 == 0o600
+    }
+
     fn check(&self) -> Result<()> {
         let least = HEADER_BYTES + 4096;
         if self.bytes < least || self.bytes > MAX_BYTES || !self.bytes.is_multiple_of(8) {
@@ -212,7 +219,7 @@ impl RegionOptions {
                 format_args!("{least} to {MAX_BYTES}, a multiple of 8"),
             ));
         }
-        if self.mode & !0o660 != 0 || self.mode & 0o600 != 0o600 {
+        if !Self::allows_mode(self.mode) {
             return Err(Error::invalid(
                 "mode",
                 format_args!("{:o}", self.mode),

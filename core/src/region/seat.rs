@@ -16,7 +16,7 @@
 use super::fork_lock::ForkLock;
 use super::layout::{AT_SEATS, SEATS};
 use super::lock::{Owner, Participant};
-use super::sys::{self, Mapping};
+use super::sys::{self, Hold, Mapping};
 use crate::words::{Span, Words};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
@@ -68,8 +68,15 @@ impl SharedFile {
         if !self.is_ours() {
             return true;
         }
-        let live = sys::byte_is_locked(&self.file, FIRST_BYTE + seat as i64).unwrap_or(true);
+        let byte = FIRST_BYTE + seat as i64;
+        let live = sys::is_locked(&self.file, byte..byte + 1).unwrap_or(true);
         live || !self.is_ours()
+    }
+
+    /// Whether a live process sits in any seat. In doubt, yes.
+    pub fn any_seat_is_live(&self) -> bool {
+        let bytes = FIRST_BYTE..FIRST_BYTE + SEATS as i64;
+        !self.is_ours() || sys::is_locked(&self.file, bytes).unwrap_or(true)
     }
 
     /// Another open description of the same file.
@@ -204,7 +211,7 @@ fn find_seat(header: &Span, file: &SharedFile, generation: u64) -> Result<Seat> 
     let description = file.reopen()?;
     for number in 0..SEATS {
         let io = |e| Error::io(&file.path, "lock", &e);
-        if !sys::try_lock_byte(&description, FIRST_BYTE + number as i64).map_err(io)? {
+        if !sys::try_lock_byte(&description, FIRST_BYTE + number as i64, Hold::Alone).map_err(io)? {
             continue;
         }
         let lock =

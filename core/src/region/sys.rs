@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Error, Result};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 #[cfg(target_os = "linux")]
 use std::os::fd::FromRawFd;
@@ -79,20 +80,32 @@ const OFD_SETLK: libc::c_int = 90;
 #[cfg(target_os = "macos")]
 const OFD_GETLK: libc::c_int = 92;
 
-fn byte_lock(at: i64) -> libc::flock {
+fn lock_of(kind: libc::c_int, bytes: Range<i64>) -> libc::flock {
     // SAFETY: flock is plain data, for which zeros are valid.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    lock.l_type = libc::F_WRLCK as _;
+    lock.l_type = kind as _;
     lock.l_whence = libc::SEEK_SET as _;
-    lock.l_start = at as _;
-    lock.l_len = 1;
+    lock.l_start = bytes.start as _;
+    lock.l_len = (bytes.end - bytes.start) as _;
     lock
+}
+
+/// How a byte is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// By one description only.
+    Alone,
+    /// By any number of them, but by nobody alone.
+    Together,
 }
 
 /// Tries to lock one byte of the file for this open description. The kernel
 /// drops the lock when the description goes, however its owner dies.
-pub fn try_lock_byte(file: &File, at: i64) -> Result<bool> {
-    let lock = byte_lock(at);
+pub fn try_lock_byte(file: &File, at: i64, hold: Hold) -> Result<bool> {
+    let lock = match hold {
+        Hold::Alone => lock_of(libc::F_WRLCK as _, at..at + 1),
+        Hold::Together => lock_of(libc::F_RDLCK as _, at..at + 1),
+    };
     // SAFETY: the descriptor is open and the struct outlives the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), OFD_SETLK, &lock) } == 0 {
         return Ok(true);
@@ -104,9 +117,17 @@ pub fn try_lock_byte(file: &File, at: i64) -> Result<bool> {
     }
 }
 
-/// Whether another open description holds the lock on that byte.
-pub fn byte_is_locked(file: &File, at: i64) -> Result<bool> {
-    let mut lock = byte_lock(at);
+/// Gives the lock back, also where a fork has left a copy of the descriptor.
+pub fn unlock_byte(file: &File, at: i64) {
+    let lock = lock_of(libc::F_UNLCK as _, at..at + 1);
+    // SAFETY: the descriptor is open and the struct outlives the call, which
+    // cannot fail for a descriptor that was locked.
+    unsafe { libc::fcntl(file.as_raw_fd(), OFD_SETLK, &lock) };
+}
+
+/// Whether another open description holds a lock on one of those bytes.
+pub fn is_locked(file: &File, bytes: Range<i64>) -> Result<bool> {
+    let mut lock = lock_of(libc::F_WRLCK as _, bytes);
     // SAFETY: the descriptor is open and the struct outlives the call.
     if unsafe { libc::fcntl(file.as_raw_fd(), OFD_GETLK, &mut lock) } != 0 {
         return Err(Error::last_os_error());
@@ -114,18 +135,57 @@ pub fn byte_is_locked(file: &File, at: i64) -> Result<bool> {
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
 
-/// Gives the file its size and its memory, so that no later store can fail.
+/// Gives a file of that many bytes its memory, so that no later store can fail.
+#[cfg(target_os = "linux")]
 pub fn allocate(file: &File, bytes: u64) -> Result<()> {
-    file.set_len(bytes)?;
-    #[cfg(target_os = "linux")]
-    {
+    // A signal interrupts the call and undoes it, so steps are short enough to
+    // get through between the ticks of a profiler.
+    const STEP: u64 = 4 << 20;
+    let mut at = 0;
+    while at < bytes {
+        let step = STEP.min(bytes - at);
         // SAFETY: the descriptor is open for writing.
-        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes as libc::off_t) } {
-            0 => {}
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), at as _, step as _) } {
+            0 => at += step,
+            libc::EINTR => {}
             errno => return Err(Error::from_raw_os_error(errno)),
         }
     }
     Ok(())
+}
+
+/// Elsewhere memory is had when it is used.
+#[cfg(not(target_os = "linux"))]
+pub fn allocate(_file: &File, _bytes: u64) -> Result<()> {
+    Ok(())
+}
+
+/// The largest file that this process may make; beyond it the kernel sends a
+/// deadly signal.
+pub fn file_size_limit() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the struct outlives the call.
+    match unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } {
+        0 => limit.rlim_cur,
+        _ => u64::MAX,
+    }
+}
+
+/// Bytes free in the file system of this directory, if it is limited.
+pub fn free_bytes(directory: &Path) -> Option<u64> {
+    let path = c_path(directory).ok()?;
+    // SAFETY: statvfs is plain data, for which zeros are valid.
+    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is NUL-terminated and the struct outlives the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut stat) } != 0 || stat.f_blocks == 0 {
+        return None;
+    }
+    // The types differ between systems.
+    #[allow(clippy::unnecessary_cast)]
+    Some((stat.f_bfree as u64).saturating_mul(stat.f_frsize as u64))
 }
 
 fn c_path(path: &Path) -> Result<std::ffi::CString> {

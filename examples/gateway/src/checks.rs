@@ -1,16 +1,13 @@
 //! What must have happened, compared with what did. Each check has a name, and a
 //! sentence with the figures that it judged; each must be able to fail.
 
+use crate::counted::{Counted, Leftovers};
 use crate::log::Log;
 use crate::model::strict_hit_ratio;
-use crate::objects::{Objects, FAILURE_THRESHOLD, HALF_OPEN_CALLS};
+use crate::objects::{FAILURE_THRESHOLD, HALF_OPEN_CALLS};
 use crate::origin::{phase, Phase};
 use crate::outcome::{Outcome, Tally};
-use crate::page;
 use crate::play::{Batch, Play};
-use forebay::breaker::BreakerStats;
-use forebay::cache::CacheStats;
-use forebay::limiter::LimiterStats;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -59,56 +56,6 @@ impl Check {
             verdict: Verdict::NotApplicable,
             detail: why.to_owned(),
         }
-    }
-}
-
-/// What the region counted, read when all workers have left.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counted {
-    /// Of the limiter.
-    pub clients: LimiterStats,
-    /// Of the cache.
-    pub pages: CacheStats,
-    /// Of the breaker.
-    pub origin: BreakerStats,
-    /// Values in the histogram.
-    pub recorded: u64,
-}
-
-impl Counted {
-    /// Reads the statistics of all objects.
-    pub fn read(objects: &Objects) -> Counted {
-        Counted {
-            clients: objects.clients.stats(),
-            pages: objects.pages.stats(),
-            origin: objects.origin.stats(),
-            recorded: objects.latency.snapshot().count(),
-        }
-    }
-}
-
-/// What is in the cache after the run.
-#[derive(Clone, Debug, Default)]
-pub struct Leftovers {
-    /// Pages found.
-    pub pages: u64,
-    /// What is wrong with the first page that is wrong.
-    pub wrong: Option<String>,
-}
-
-impl Leftovers {
-    /// Reads every page of the log from the cache.
-    pub fn read(objects: &Objects, log: &Log) -> Leftovers {
-        let mut found = Leftovers::default();
-        let mut body = Vec::new();
-        for page in &log.pages {
-            if objects.pages.get_into(&page.path, &mut body).is_some() {
-                found.pages += 1;
-                let wrong = page::difference(&page.path, page.size as usize, &body);
-                found.wrong = found.wrong.or(wrong);
-            }
-        }
-        found
     }
 }
 
@@ -197,7 +144,7 @@ impl Evidence<'_> {
             NAME,
             // Less one, as tokens are whole.
             admitted as f64 >= bound * 0.99 - 1.0,
-            format!("{admitted} of {bound:.1}, of {asked} asked for"),
+            format!("{admitted} of at least {bound:.1} due, {asked} asked for"),
         )
     }
 

@@ -142,7 +142,9 @@ impl Crew {
             None => "it closed its output, and still runs".to_owned(),
         };
         let title = &self.workers[worker].title;
-        anyhow::anyhow!("{title} ended before its time ({how}); what it said of it is above")
+        anyhow::anyhow!(
+            "{title} ended before its time ({how}); what it said, if anything, is above"
+        )
     }
 
     fn last_breath(&mut self, worker: usize) -> Option<ExitStatus> {

@@ -14,6 +14,7 @@
 //! it, and [`report`] prints one page.
 
 pub mod checks;
+pub mod counted;
 pub mod crew;
 pub mod generate;
 pub mod log;

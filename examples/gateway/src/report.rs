@@ -1,6 +1,7 @@
 //! One page for a person to read.
 
-use crate::checks::{Check, Counted, Evidence, Verdict};
+use crate::checks::{Check, Evidence, Verdict};
+use crate::counted::Counted;
 use crate::origin::Phase;
 use crate::outcome::{ratio, Tally};
 use forebay::{Events, Snapshot};
@@ -82,7 +83,7 @@ impl Report<'_> {
         if !play.slipped.is_zero() {
             writeln!(
                 page,
-                "            {:.1} s later than the log: the machine was busy",
+                "            {:.1} s later than the log, as the workers could not keep up",
                 play.slipped.as_secs_f64()
             )?;
         }

@@ -4,7 +4,8 @@
 use anyhow::{bail, ensure, Context, Result};
 use clap::Parser;
 use forebay::Region;
-use gateway::checks::{nothing_is_left_behind, Counted, Evidence, Leftovers, Verdict};
+use gateway::checks::{nothing_is_left_behind, Evidence, Verdict};
+use gateway::counted::{Counted, Leftovers};
 use gateway::crew::Language;
 use gateway::generate::generate;
 use gateway::log::Log;
@@ -134,7 +135,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
 
-    let files = tempfile::tempdir().context("no temporary directory")?;
+    let files = tempfile::Builder::new()
+        .prefix("gateway-")
+        .tempdir()
+        .context("no temporary directory")?;
     let file = files.path().join("requests.tsv");
     log.write(&mut BufWriter::new(File::create(&file)?))?;
 
@@ -231,7 +235,7 @@ fn introduce(
             Err(_) => String::new(),
         };
         println!(
-            "open it live: {modules}{} -c \"import forebay; print(forebay.open('{name}').cache('pages').stats())\"",
+            "open it live: {modules}{} -c \"import forebay; print(forebay.open('{name}', create=False).cache('pages').stats())\"",
             arguments.python[0]
         );
     }

@@ -5,6 +5,7 @@ use crate::log::{Cast, Client, Page, Request};
 use crate::outcome::Summary;
 use crate::play::Record;
 use crate::tier::{BASIC, BUSINESS};
+use forebay::breaker::BreakerStats;
 
 const MS: u64 = 1_000_000;
 const RUN: u64 = 2_000 * MS;
@@ -37,7 +38,7 @@ impl Scene {
                 page: 0,
             });
             // 30 at once, then one each 2 s / 30.
-            if admitted <= 30 + ms * 30 / 2_000 - 1 {
+            if admitted < 30 + ms * 30 / 2_000 {
                 admitted += 1;
                 outcomes.push(if ms == 0 {
                     Outcome::Fetched
@@ -101,8 +102,11 @@ impl Scene {
             });
         }
         let all = Tally::of(&outcomes);
-        let mut counted = Counted::default();
-        counted.recorded = all.served;
+        // The statistics of each object may grow fields: only assignment makes them.
+        let mut counted = Counted {
+            recorded: all.served,
+            ..Counted::default()
+        };
         counted.clients.admitted = all.served - all.limited;
         counted.clients.refused = all.limited;
         counted.pages.hits = all.hits;

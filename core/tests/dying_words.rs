@@ -1,0 +1,559 @@
+//! Death at every store, and pauses at every operation, as unit tests.
+//!
+//! *Dying* words stop for ever at the k-th store: it and all later ones are
+//! swallowed, and the thread unwinds. For every mutating operation and every k,
+//! another participant, to whom the kernel would say that the first is dead,
+//! goes on: what it finds must be whole, and nothing may be lost for good.
+//! *Pausing* words stop before the k-th operation, let the others run, and
+//! resume: late stores break what dead ones do not.
+
+use forebay::breaker::Outcome;
+use forebay::internals::breaker::{self, Observer, Ticket};
+use forebay::internals::cache::{recover, Damaged, Found, New, Read, Shard, ShardGeometry};
+use forebay::internals::lock::{Owner, Participant};
+use forebay::internals::{Hash, Words};
+use forebay::State;
+use std::cell::Cell;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::sync::atomic::{fence, AtomicU64, Ordering};
+use std::sync::{mpsc, Arc};
+
+/// What happens to a participant's operations.
+enum Fate {
+    Lives,
+    /// Stores still to come before it dies.
+    Dies(Cell<usize>),
+    /// Operations still to come before it pauses: it says so, then waits.
+    Pauses(Cell<usize>, mpsc::Sender<()>, mpsc::Receiver<()>),
+}
+
+struct Death;
+
+/// Words as one participant sees them.
+struct Fated {
+    words: Arc<Vec<AtomicU64>>,
+    fate: Fate,
+    dead: Cell<bool>,
+}
+
+impl Fated {
+    fn new(words: &Arc<Vec<AtomicU64>>, fate: Fate) -> Fated {
+        Fated {
+            words: words.clone(),
+            fate,
+            dead: Cell::new(false),
+        }
+    }
+
+    fn operation(&self) {
+        if let Fate::Pauses(left, paused, resume) = &self.fate {
+            if left.get() == 0 {
+                paused.send(()).unwrap();
+                resume.recv().unwrap();
+            }
+            left.set(left.get().wrapping_sub(1));
+        }
+    }
+
+    /// Whether a store still counts.
+    fn storing(&self) -> bool {
+        if self.dead.get() {
+            return false;
+        }
+        if let Fate::Dies(left) = &self.fate {
+            if left.get() == 0 {
+                self.dead.set(true);
+                resume_unwind(Box::new(Death));
+            }
+            left.set(left.get() - 1);
+        }
+        true
+    }
+}
+
+impl Words for Fated {
+    fn load(&self, index: usize, order: Ordering) -> u64 {
+        self.operation();
+        self.words[index].load(order)
+    }
+
+    fn store(&self, index: usize, value: u64, order: Ordering) {
+        self.operation();
+        if self.storing() {
+            self.words[index].store(value, order);
+        }
+    }
+
+    fn cas(&self, index: usize, old: u64, new: u64) -> Result<u64, u64> {
+        self.operation();
+        if !self.storing() {
+            // So that the loops of destructors end.
+            return Ok(old);
+        }
+        self.words[index].compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+    }
+
+    fn add(&self, index: usize, value: u64) -> u64 {
+        self.operation();
+        if self.storing() {
+            self.words[index].fetch_add(value, Ordering::Relaxed)
+        } else {
+            0
+        }
+    }
+
+    fn fence(&self, order: Ordering) {
+        fence(order);
+    }
+
+    fn spin(&self) {}
+}
+
+/// A participant by its seat; `dead` ones are known to be so.
+struct Seat {
+    mine: usize,
+    dead: Option<usize>,
+}
+
+impl Participant for Seat {
+    fn owner(&self) -> Option<Owner> {
+        Some(Owner::new(self.mine, 1))
+    }
+
+    fn is_dead(&self, owner: Owner) -> bool {
+        owner.seat() == self.dead
+    }
+
+    fn give_way(&self) {}
+}
+
+const GEOMETRY: ShardGeometry = ShardGeometry {
+    entries: 4,
+    index: 8,
+    cells: 24,
+};
+/// The cache's word that counts clears, then the shard.
+const CLEARED: usize = 0;
+const SHARD: usize = 8;
+
+/// Three keys that begin at the same place of the index, so that they move
+/// each other there, and more that do not.
+fn hash(key: u8) -> Hash {
+    let home = if key < 3 { 5 } else { u64::from(key) };
+    Hash {
+        place: 0,
+        tag: u64::from(key) << 32 | home,
+    }
+}
+
+/// A value says whose it is and which write it is of.
+fn value(key: u8, write: u8) -> Vec<u8> {
+    let mut value = vec![key; 40 + usize::from(write % 4) * 90];
+    value[20..].fill(write);
+    value
+}
+
+fn shard(words: &Fated) -> Shard<'_, Fated> {
+    Shard {
+        words,
+        at: SHARD,
+        geometry: &GEOMETRY,
+        cleared: CLEARED,
+    }
+}
+
+fn locked<T>(
+    words: &Fated,
+    seat: &Seat,
+    body: impl FnOnce(&Shard<'_, Fated>) -> Result<T, Damaged>,
+) -> Option<T> {
+    recover::locked(&shard(words), seat, true, || {}, body)
+}
+
+/// Sets as the cache does: a write that cannot get in makes the old value
+/// unreadable.
+fn set(words: &Fated, seat: &Seat, key: u8, write: u8) -> bool {
+    let done = locked(words, seat, |shard| {
+        shard.set(&New {
+            key: &[key],
+            hash: hash(key),
+            value: &value(key, write),
+            codec: 0,
+            now: 1,
+            expires: 0,
+        })
+    });
+    if done.is_none() {
+        shard(words).bump_stamp(hash(key));
+    }
+    done.is_some()
+}
+
+fn delete(words: &Fated, seat: &Seat, key: u8) -> bool {
+    let done = locked(words, seat, |shard| shard.delete(&[key], hash(key), 1));
+    if done.is_none() {
+        shard(words).bump_stamp(hash(key));
+    }
+    done == Some(true)
+}
+
+fn look(words: &Fated, key: u8) -> Option<(Found, Vec<u8>)> {
+    let read = shard(words).read(
+        &[key],
+        hash(key),
+        || 1,
+        |shard, found| {
+            let mut value = vec![0; found.length];
+            shard.copy_value(found, &mut value);
+            value
+        },
+    );
+    match read {
+        Read::Hit(hit) => Some(hit),
+        Read::Miss | Read::Disturbed => None,
+    }
+}
+
+/// Which write of the key is read; it must be whole and the key's own.
+fn get(words: &Fated, key: u8) -> Option<u8> {
+    let (_, found) = look(words, key)?;
+    let write = *found.last().unwrap();
+    assert_eq!(found, value(key, write), "torn or foreign");
+    Some(write)
+}
+
+/// A shard with four entries, one of them deleted again, and a full list.
+fn in_use() -> Arc<Vec<AtomicU64>> {
+    let length = SHARD + GEOMETRY.words();
+    let words: Arc<Vec<AtomicU64>> = Arc::new((0..length).map(|_| AtomicU64::new(0)).collect());
+    let alive = Fated::new(&words, Fate::Lives);
+    let seat = Seat {
+        mine: 0,
+        dead: None,
+    };
+    for (write, key) in [(0, 0), (1, 1), (2, 2), (3, 7), (2, 1)] {
+        assert!(set(&alive, &seat, key, write));
+    }
+    assert!(delete(&alive, &seat, 7));
+    assert_eq!(shard(&alive).verify(), Ok(()));
+    words
+}
+
+type Operation = (&'static str, fn(&Fated, &Seat));
+
+const OPERATIONS: [Operation; 8] = [
+    ("set a new key", |words, seat| {
+        set(words, seat, 9, 1);
+    }),
+    ("set a key to a shorter value", |words, seat| {
+        set(words, seat, 1, 0);
+    }),
+    ("set a key to a longer value", |words, seat| {
+        set(words, seat, 0, 3);
+    }),
+    ("set two new keys, evicting", |words, seat| {
+        set(words, seat, 10, 3);
+        set(words, seat, 11, 3);
+    }),
+    ("delete a key others moved behind", |words, seat| {
+        delete(words, seat, 0);
+    }),
+    ("delete the last of them", |words, seat| {
+        delete(words, seat, 2);
+    }),
+    ("clear", |words, seat| {
+        locked(words, seat, |shard| {
+            shard.clear();
+            Ok(())
+        });
+    }),
+    ("move the oldest to the front", |words, seat| {
+        if let Some((found, _)) = look(words, 0) {
+            recover::if_free(&shard(words), seat, |shard| shard.promote(&found));
+        }
+    }),
+];
+
+/// The writes that a key may show after an operation was cut off.
+fn may_show(key: u8, write: u8) -> bool {
+    matches!(
+        (key, write),
+        (0, 0 | 3) | (1, 2 | 0) | (2, 2) | (9, 1) | (10 | 11, 3)
+    )
+}
+
+/// An heir finds the shard whole, can use all of it, and sees only what was
+/// written.
+fn inherit(words: &Arc<Vec<AtomicU64>>, what: &str) {
+    let heir = Fated::new(words, Fate::Lives);
+    let seat = Seat {
+        mine: 2,
+        dead: Some(1),
+    };
+    for key in 0..16 {
+        if let Some(write) = get(&heir, key) {
+            assert!(may_show(key, write), "{what}: key {key} shows {write}");
+        }
+    }
+    assert!(set(&heir, &seat, 12, 1), "{what}: the heir cannot write");
+    assert_eq!(shard(&heir).verify(), Ok(()), "{what}");
+    assert_eq!(get(&heir, 12), Some(1), "{what}");
+    for key in 0..12 {
+        if let Some(write) = get(&heir, key) {
+            assert!(
+                may_show(key, write),
+                "{what}: key {key} shows {write} later"
+            );
+        }
+    }
+    // Nothing is lost for good: all entries and all cells serve again.
+    for key in 3..7 {
+        assert!(set(&heir, &seat, key, 0), "{what}");
+    }
+    assert_eq!(shard(&heir).verify(), Ok(()), "{what}: when full");
+    assert_eq!(shard(&heir).count(), 4, "{what}");
+    for key in 3..7 {
+        assert_eq!(get(&heir, key), Some(0), "{what}");
+    }
+}
+
+#[test]
+fn a_shard_survives_death_at_every_store() {
+    let mut deaths = 0;
+    for (name, operation) in OPERATIONS {
+        for k in 0.. {
+            let words = in_use();
+            let dying = Fated::new(&words, Fate::Dies(Cell::new(k)));
+            let seat = Seat {
+                mine: 1,
+                dead: None,
+            };
+            let end = catch_unwind(AssertUnwindSafe(|| operation(&dying, &seat)));
+            inherit(&words, &format!("{name}, dead at store {k}"));
+            match end {
+                Ok(()) => break,
+                Err(death) => assert!(death.is::<Death>(), "{name}: panicked at store {k}"),
+            }
+            deaths += 1;
+        }
+    }
+    println!("{deaths} deaths");
+    assert!(deaths > 250, "only {deaths} deaths");
+}
+
+#[test]
+fn values_survive_a_death_while_the_list_is_changed() {
+    let (_, promote) = OPERATIONS[7];
+    for k in 0.. {
+        let words = in_use();
+        let dying = Fated::new(&words, Fate::Dies(Cell::new(k)));
+        let seat = Seat {
+            mine: 1,
+            dead: None,
+        };
+        let died = catch_unwind(AssertUnwindSafe(|| promote(&dying, &seat))).is_err();
+        let heir = Fated::new(&words, Fate::Lives);
+        let seat = Seat {
+            mine: 2,
+            dead: Some(1),
+        };
+        assert!(set(&heir, &seat, 7, 0));
+        for (key, write) in [(0, 0), (1, 2), (2, 2), (7, 0)] {
+            assert_eq!(get(&heir, key), Some(write), "dead at store {k}");
+        }
+        if !died {
+            assert!(k > 5);
+            break;
+        }
+    }
+}
+
+/// The heir dies too, at every store of its repair and of its own write, after
+/// a death at every store: a third one finds all as it should be.
+#[test]
+fn a_shard_survives_the_death_of_its_repairer() {
+    let mut pairs = 0;
+    for (name, operation) in [OPERATIONS[1], OPERATIONS[4], OPERATIONS[7]] {
+        for k in 0.. {
+            let words = in_use();
+            let dying = Fated::new(&words, Fate::Dies(Cell::new(k)));
+            let first = Seat {
+                mine: 1,
+                dead: None,
+            };
+            if catch_unwind(AssertUnwindSafe(|| operation(&dying, &first))).is_ok() {
+                break;
+            }
+            let left: Vec<u64> = words.iter().map(|w| w.load(Ordering::Relaxed)).collect();
+            for j in 0.. {
+                let words: Arc<Vec<AtomicU64>> =
+                    Arc::new(left.iter().map(|w| AtomicU64::new(*w)).collect());
+                let dying = Fated::new(&words, Fate::Dies(Cell::new(j)));
+                // Seated where the third will know it is dead.
+                let repairer = Seat {
+                    mine: 1,
+                    dead: Some(1),
+                };
+                let end = catch_unwind(AssertUnwindSafe(|| set(&dying, &repairer, 9, 1)));
+                inherit(&words, &format!("{name}: {k}, then {j}"));
+                if end.is_ok() {
+                    break;
+                }
+                pairs += 1;
+            }
+        }
+    }
+    println!("{pairs} pairs");
+    assert!(pairs > 3_000, "only {pairs} pairs");
+}
+
+/// A holder that is stopped, at every operation, keeps its shard; others are
+/// not kept waiting, and what they could not write or delete is not readable
+/// any more. When it resumes, all is whole.
+#[test]
+fn a_stopped_holder_keeps_its_shard_and_delays_nobody() {
+    let mut pauses = 0;
+    for (name, operation) in OPERATIONS {
+        for k in 0.. {
+            let what = format!("{name}, stopped at operation {k}");
+            let words = in_use();
+            let (paused, when_paused) = mpsc::channel();
+            let (resume, when_resumed) = mpsc::channel();
+            let stopped = std::thread::spawn({
+                let words = words.clone();
+                move || {
+                    let fate = Fate::Pauses(Cell::new(k), paused, when_resumed);
+                    let words = Fated::new(&words, fate);
+                    operation(
+                        &words,
+                        &Seat {
+                            mine: 1,
+                            dead: None,
+                        },
+                    );
+                }
+            });
+            let others = Fated::new(&words, Fate::Lives);
+            let seat = Seat {
+                mine: 2,
+                dead: None,
+            };
+            let was_paused = when_paused.recv().is_ok();
+            let wrote = set(&others, &seat, 2, 1);
+            if !wrote {
+                assert_eq!(get(&others, 2), None, "{what}: the old value is readable");
+            }
+            let deleted = delete(&others, &seat, 1);
+            if !deleted {
+                // Either it could not get in, or there was nothing readable.
+                assert_eq!(get(&others, 1), None, "{what}: a deleted value is readable");
+            }
+            if was_paused {
+                resume.send(()).unwrap();
+            }
+            stopped.join().unwrap();
+            assert_eq!(shard(&others).verify(), Ok(()), "{what}");
+            for key in 0..12 {
+                if let Some(write) = get(&others, key) {
+                    let ours = wrote && (key, write) == (2, 1);
+                    assert!(may_show(key, write) || ours, "{what}: {key} shows {write}");
+                }
+            }
+            assert!(set(&others, &seat, 2, 1), "{what}: not released");
+            assert_eq!(get(&others, 2), Some(1), "{what}");
+            if !was_paused {
+                break;
+            }
+            pauses += 1;
+        }
+    }
+    println!("{pauses} pauses");
+    assert!(pauses > 500, "only {pauses} pauses");
+}
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn transition(&self, _: State, _: u64) {}
+
+    fn seat(&self) -> u64 {
+        0
+    }
+
+    fn seat_is_dead(&self, _: u64) -> bool {
+        false
+    }
+}
+
+fn breaker_words() -> Arc<Vec<AtomicU64>> {
+    let words: Arc<Vec<AtomicU64>> =
+        Arc::new((0..breaker::WORDS).map(|_| AtomicU64::new(0)).collect());
+    for (at, value) in [
+        (breaker::FAILURE_THRESHOLD, 2),
+        (breaker::FAILURE_RATE, 500_000),
+        (breaker::VOLUME_THRESHOLD, 4),
+        (breaker::BUCKET_NS, 1_000_000_000),
+        (breaker::OPEN_MS, 1000),
+        (breaker::SUCCESS_THRESHOLD, 1),
+        (breaker::HALF_OPEN_CALLS, 1),
+        (breaker::PROBE_LEASE_MS, 500),
+    ] {
+        words[at].store(value, Ordering::Relaxed);
+    }
+    words
+}
+
+fn enter(words: &Fated, ms: u64) -> Result<Ticket, u64> {
+    breaker::enter(words, || ms * 1_000_000, &Nobody)
+}
+
+fn leave(words: &Fated, ticket: Ticket, outcome: Outcome, ms: u64) -> bool {
+    breaker::leave(words, ticket, outcome, || ms * 1_000_000, &Nobody)
+}
+
+/// A whole life of a breaker: opens, half-opens, fails, half-opens, closes.
+fn live(words: &Fated) {
+    for _ in 0..2 {
+        if let Ok(ticket) = enter(words, 10) {
+            leave(words, ticket, Outcome::Failure, 10);
+        }
+    }
+    for (ms, outcome) in [(1_020, Outcome::Failure), (2_040, Outcome::Success)] {
+        if let Ok(ticket) = enter(words, ms) {
+            leave(words, ticket, outcome, ms);
+        }
+    }
+}
+
+#[test]
+fn a_breaker_is_never_stuck_by_a_death_at_any_store() {
+    let mut deaths = 0;
+    for k in 0.. {
+        let words = breaker_words();
+        let dying = Fated::new(&words, Fate::Dies(Cell::new(k)));
+        let died = catch_unwind(AssertUnwindSafe(|| live(&dying))).is_err();
+        // Whatever state that left, successes close it, soon enough.
+        let others = Fated::new(&words, Fate::Lives);
+        let mut ms = 3_000;
+        while breaker::state(&others) != State::Closed {
+            assert!(ms < 10_000, "stuck after a death at store {k}");
+            if let Ok(ticket) = enter(&others, ms) {
+                leave(&others, ticket, Outcome::Success, ms);
+            }
+            ms += 100;
+        }
+        // And failures open it as ever.
+        for _ in 0..2 {
+            // The dead one may have counted a failure already.
+            if let Ok(ticket) = enter(&others, ms) {
+                leave(&others, ticket, Outcome::Failure, ms);
+            }
+        }
+        assert_eq!(breaker::state(&others), State::Open, "dead at store {k}");
+        if !died {
+            break;
+        }
+        deaths += 1;
+    }
+    assert!(deaths >= 10, "only {deaths} deaths");
+}
