@@ -7,7 +7,7 @@
 //! copied to private memory.
 
 use super::layout::*;
-use super::lock::{self, Participant};
+use super::lock::{self, Participant, Stuck};
 use super::{EventKind, Inner};
 use crate::words::{words_of, Span, Words};
 use crate::{Error, Kind, Result};
@@ -289,7 +289,15 @@ impl Creating<'_> {
                 });
             }
             // A dead creator left only words that nobody looks at yet.
-            if lock::lock(&region.header, AT_CREATION_LOCK, participant, false).is_some() {
+            if lock::lock(
+                &region.header,
+                AT_CREATION_LOCK,
+                participant,
+                false,
+                &Stuck::default(),
+            )
+            .is_some()
+            {
                 return Ok(Creating(region));
             }
             std::thread::sleep(std::time::Duration::from_millis(1));
