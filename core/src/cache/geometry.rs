@@ -141,7 +141,7 @@ fn default_item(largest: u64) -> u64 {
 /// The shard geometry that a directory entry describes, and how many shards;
 /// `None` if it is senseless.
 pub fn read(geometry: &Geometry) -> Option<(usize, ShardGeometry)> {
-    let [shards, entries, index, cells, max_item, _] = *geometry;
+    let [shards, entries, index, cells, max_item, max_entries] = *geometry;
     let limit = u64::from(u32::MAX) / 2;
     if !shards.is_power_of_two() || shards > 1 << 16 {
         return None;
@@ -150,6 +150,9 @@ pub fn read(geometry: &Geometry) -> Option<(usize, ShardGeometry)> {
         return None;
     }
     if !index.is_power_of_two() || index > limit || index < index_for(entries.min(limit)) {
+        return None;
+    }
+    if max_entries.div_ceil(shards) != entries {
         return None;
     }
     let shard = ShardGeometry {
@@ -274,11 +277,12 @@ mod tests {
     fn senseless_geometries_are_refused() {
         let good = plan(&CacheOptions::default(), 2).unwrap();
         assert!(words(&good).is_some());
-        for i in 0..4 {
+        for i in 0..6 {
             for value in [0, 3, u64::MAX, 1 << 40] {
                 let mut bad = good;
                 bad[i] = value;
-                if bad != good && !(i == 1 || i == 3) {
+                // Fewer cells, or a smaller largest item, are another good one.
+                if bad != good && !(i == 3 || i == 4 && value <= good[4]) {
                     assert_eq!(words(&bad), None, "{i} {value}");
                 }
             }
