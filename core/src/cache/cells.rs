@@ -116,7 +116,8 @@ impl<W: Words> Cells<'_, W> {
                 at = 0;
                 continue;
             };
-            let cells = self.free_run(start, in_one_run(left));
+            // At least the one just seen, whatever the bitmap says by now.
+            let cells = self.free_run(start, in_one_run(left)).max(1);
             self.mark(start, cells, true);
             self.words.store(self.cell(start), cells as u64, Relaxed);
             match last {

@@ -685,7 +685,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// For [`crate::internals`].
 #[doc(hidden)]
 pub mod internals {
-    pub use super::geometry::ShardGeometry;
+    pub use super::geometry::{ShardGeometry, CELL_WORDS};
     pub use super::shard::*;
     pub use super::{recover, sequence};
 }

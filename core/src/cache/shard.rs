@@ -307,8 +307,9 @@ impl<'a, W: Words> Shard<'a, W> {
         self.store(at + ENTRY_STAMP, self.stamp(new.hash));
         self.store(VERSION, version);
         self.store(HINT, (next % self.geometry.cells) as u64);
-        self.store(USED_CELLS, self.load(USED_CELLS) + taken as u64);
-        self.store(COUNT, self.load(COUNT) + 1);
+        let used = self.load(USED_CELLS).saturating_add(taken as u64);
+        self.store(USED_CELLS, used);
+        self.store(COUNT, self.load(COUNT).saturating_add(1));
         self.link_front(entry);
         self.insert(new.hash.tag, entry, new.now)?;
         self.store(SETS, self.load(SETS).wrapping_add(1));
