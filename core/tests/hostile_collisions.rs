@@ -109,7 +109,7 @@ fn measure(hashes: impl Fn(usize) -> Hash) -> Costs {
         let (hit, steps) = read(i, hashes(i));
         assert!(hit, "what was just set is there");
         costs.get.add(steps);
-        let (hit, steps) = read(i, hashes(KEYS + i));
+        let (hit, steps) = read(KEYS + i, hashes(KEYS + i));
         assert!(!hit);
         costs.miss.add(steps);
         if i % 10 == 9 {
@@ -313,6 +313,7 @@ fn colliding_keys_cost_a_limiter_no_more_and_loosen_no_limit() {
             assert!(admitted <= bound, "{admitted} admitted of {bound}");
             means.push(cost.mean());
         }
-        assert!(means[1] <= 2.0 * means[0], "{means:?}");
+        // With `Lenient` each newcomer claims a slot, which costs more steps.
+        assert!(means[1] <= 2.5 * means[0], "{means:?}");
     }
 }

@@ -57,7 +57,7 @@ impl Script<'_> {
     }
 
     /// A word that breaks things, by its first byte, or any.
-    fn hostile(&mut self) -> u64 {
+    pub fn hostile(&mut self) -> u64 {
         match self.byte() {
             0..=63 => u64::from(self.byte()),
             64..=127 => u64::from(self.byte()) << 32 | u64::from(self.byte()),
