@@ -341,9 +341,9 @@ fn forks_under_fire(stage: &Stage) {
         }
         cache.set(key.to_le_bytes(), derived::value(key, i));
         limiter.allow(key.to_le_bytes());
-        let _ = breaker.call(|| if i % 3 == 0 { Err(()) } else { Ok(()) });
+        let _ = breaker.call(|| if i.is_multiple_of(3) { Err(()) } else { Ok(()) });
         histogram.record_ns(i);
-        if i % 64 == 0 {
+        if i.is_multiple_of(64) {
             cache.clear();
             region.limiter("api", budget(1_000_000 + i)).unwrap();
             // Opening, too, is under way when the process forks.
@@ -411,10 +411,8 @@ fn closes_all_descriptors(stage: &mut Stage) {
     // The last handle is gone, and nobody else's descriptor with it.
     for fd in others {
         // SAFETY: asks about a number.
-        assert!(
-            unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0,
-            "{fd} was closed"
-        );
+        let open = unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
+        assert!(open, "{fd} was closed");
     }
 }
 
@@ -666,10 +664,10 @@ fn kills_writers(stage: &Stage) {
     let write = |i: u64| {
         let key = i % KEYS;
         cache.set(key.to_le_bytes(), derived::value(key, i));
-        if i % 7 == 0 {
+        if i.is_multiple_of(7) {
             cache.delete(((i / 7) % KEYS).to_le_bytes());
         }
-        if i % 101 == 0 {
+        if i.is_multiple_of(101) {
             cache.clear();
         }
         cache.get(((i / 3) % KEYS).to_le_bytes());
@@ -690,7 +688,7 @@ fn kills_writers(stage: &Stage) {
         for i in 0..moment % 64 {
             limiter.peek(i.to_le_bytes());
         }
-        if round % 4 == 0 {
+        if round.is_multiple_of(4) {
             // A stopped one may hold the shard: others go round it and, when
             // it resumes, it may finish what it began.
             // SAFETY: a child that was not waited for.
