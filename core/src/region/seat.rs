@@ -20,6 +20,7 @@ use super::sys::{self, Hold, Mapping};
 use crate::words::{Span, Words};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -82,23 +83,27 @@ impl SharedFile {
     /// Another open description of the same file.
     fn reopen(&self) -> Result<File> {
         let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        let open = |path: &Path| {
-            OpenOptions::new()
+        let mut refused = None;
+        for path in [&by_descriptor, &self.path] {
+            let opened = OpenOptions::new()
                 .read(true)
                 .write(true)
                 .custom_flags(libc::O_CLOEXEC)
-                .open(path)
-                .ok()
-                .filter(|file| {
-                    file.metadata()
-                        .is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity)
-                })
-        };
-        open(&by_descriptor)
-            .or_else(|| open(&self.path))
-            .ok_or_else(|| Error::NotFound {
+                .open(path);
+            match opened.and_then(|file| Ok((file.metadata()?, file))) {
+                Ok((meta, file)) if (meta.dev(), meta.ino()) == self.identity => return Ok(file),
+                // Nothing there, or another file by now.
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => refused = Some(e),
+            }
+        }
+        Err(match refused {
+            Some(e) => Error::io(&self.path, "open", &e),
+            None => Error::NotFound {
                 what: format!("{} (it was removed while in use)", self.path.display()),
-            })
+            },
+        })
     }
 }
 
