@@ -20,6 +20,7 @@ use super::sys::{self, Hold, Mapping};
 use crate::words::{Span, Words};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -94,27 +95,29 @@ impl SharedFile {
 
     /// Another open description of the same file.
     fn reopen(&self) -> Result<File> {
-        let open = |path: &Path, flags: i32| {
-            OpenOptions::new()
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        let mut refused = None;
+        for (path, flags) in [(&by_descriptor, 0), (&self.path, libc::O_NOFOLLOW)] {
+            let opened = OpenOptions::new()
                 .read(true)
                 .write(true)
                 // What is not this file may be anything, and must not block.
                 .custom_flags(flags | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY)
-                .open(path)
-                .ok()
-                .filter(|file| {
-                    file.metadata()
-                        .is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity)
-                })
-        };
-        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        self.is_ours()
-            .then(|| open(&by_descriptor, 0))
-            .flatten()
-            .or_else(|| open(&self.path, libc::O_NOFOLLOW))
-            .ok_or_else(|| Error::NotFound {
+                .open(path);
+            match opened.and_then(|file| Ok((file.metadata()?, file))) {
+                Ok((meta, file)) if (meta.dev(), meta.ino()) == self.identity => return Ok(file),
+                // Nothing there, or another file by now.
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => refused = Some(e),
+            }
+        }
+        Err(match refused {
+            Some(e) => Error::io(&self.path, "open", &e),
+            None => Error::NotFound {
                 what: format!("{} (it was removed while in use)", self.path.display()),
-            })
+            },
+        })
     }
 }
 
