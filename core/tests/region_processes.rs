@@ -678,7 +678,7 @@ fn kills_writers(stage: &Stage) {
     let mut moment = 88172645463325252u64;
     for round in 0..rounds {
         let before = histogram.snapshot().count();
-        let writer = fork(|| (round * 1_000_000..).for_each(write));
+        let writer = fork(|| (round * 1_000_000..u64::MAX).for_each(write));
         while histogram.snapshot().count() < before + 2 {
             std::thread::yield_now();
         }
