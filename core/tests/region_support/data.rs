@@ -42,5 +42,6 @@ pub fn unpacked(path: &Path) -> Option<Vec<u8>> {
 
 /// Names a test that cannot run here, and why, past the harness's capture.
 pub fn skip(test: &str, why: impl std::fmt::Display) {
-    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").unwrap();
+    let line = format!("SKIPPED {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
