@@ -292,5 +292,6 @@ pub fn wait_until(pid: libc::pid_t, what: libc::c_int) {
 /// Names a test that cannot run here, and why, past the harness's capture.
 #[allow(clippy::explicit_write)] // eprintln! would be captured with the test's output
 pub fn skip(test: &str, why: impl std::fmt::Display) {
-    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").unwrap();
+    let line = format!("SKIPPED {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
