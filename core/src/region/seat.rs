@@ -97,7 +97,9 @@ impl SharedFile {
     fn reopen(&self) -> Result<File> {
         let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
         let mut refused = None;
-        for (path, flags) in [(&by_descriptor, 0), (&self.path, libc::O_NOFOLLOW)] {
+        // A number that means another file by now is not even opened.
+        let ways = [(&by_descriptor, 0), (&self.path, libc::O_NOFOLLOW)];
+        for (path, flags) in ways.into_iter().skip(usize::from(!self.is_ours())) {
             let opened = OpenOptions::new()
                 .read(true)
                 .write(true)
