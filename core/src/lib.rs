@@ -65,6 +65,6 @@ pub mod internals {
     pub use crate::cache::internals as cache;
     pub use crate::hash::Hash;
     pub use crate::limiter::internals as limiter;
-    pub use crate::region::lock;
+    pub use crate::region::{events, lock};
     pub use crate::words::Words;
 }

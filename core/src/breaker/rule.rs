@@ -208,7 +208,8 @@ impl Bucket {
         Bucket {
             epoch: epoch % EPOCHS,
             generation: generation % BUCKET_GENERATIONS,
-            failures: failures + u64::from(failed),
+            // Never more than calls, also in a damaged word.
+            failures: failures.min(calls) + u64::from(failed),
             calls: calls + 1,
         }
     }
@@ -220,7 +221,7 @@ pub const MILLION: u64 = 1_000_000;
 /// Whether so many failures of so many calls open the breaker.
 #[inline]
 pub fn rate_trips(failures: u64, calls: u64, volume: u64, rate: u64) -> bool {
-    rate != 0 && calls >= volume.max(1) && failures * MILLION >= rate * calls
+    rate != 0 && calls >= volume.max(1) && failures * MILLION >= rate.saturating_mul(calls)
 }
 
 #[cfg(test)]

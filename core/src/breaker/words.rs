@@ -27,6 +27,10 @@ pub const HALF_OPEN_CALLS: usize = 6;
 /// Milliseconds until a probe's place is given to another.
 pub const PROBE_LEASE_MS: usize = 7;
 
+/// How often entering starts over, when others change the state, before it is
+/// told to wait.
+const ROUNDS: usize = 64;
+
 const STATE: usize = 8;
 const RUN: usize = 9;
 const PROBES: usize = 10;
@@ -99,7 +103,7 @@ pub fn enter<W: Words>(
 
 #[cold]
 fn enter_slowly<W: Words>(words: &W, now: u64, observer: &impl Observer) -> Result<Ticket, u64> {
-    loop {
+    for _ in 0..ROUNDS {
         let found = words.load(STATE, Acquire);
         let word = Word::unpack(found);
         match word.state {
@@ -127,6 +131,7 @@ fn enter_slowly<W: Words>(words: &W, now: u64, observer: &impl Observer) -> Resu
             }
         }
     }
+    Err(1)
 }
 
 /// Takes a probe's place: its number and its expiry; else how long to wait.

@@ -62,7 +62,7 @@ impl<W: Words> Cells<'_, W> {
     /// Takes cells for `words` words of payload, beginning the search at cell
     /// `hint`: the first run, where the search ended, and how many cells.
     /// `None` if there are too few, which [`worst`] and the count of free
-    /// cells rule out; then nothing is taken.
+    /// cells rule out; then the shard is damaged.
     pub fn allocate(&self, hint: usize, words: usize) -> Option<(usize, usize, usize)> {
         let words = words.max(1);
         let whole = in_one_run(words);
@@ -108,17 +108,16 @@ impl<W: Words> Cells<'_, W> {
             let mut unbounded = usize::MAX;
             let Some(start) = self.next_free(at, &mut unbounded) else {
                 if wrapped {
-                    // Hostile bitmap: the count of free cells was a lie.
-                    if let Some(head) = head {
-                        self.free(head);
-                    }
+                    // Hostile bitmap: the count of free cells was a lie. The
+                    // shard is cleared, so what was taken is left.
                     return None;
                 }
                 wrapped = true;
                 at = 0;
                 continue;
             };
-            let cells = self.free_run(start, in_one_run(left));
+            // At least the one just seen, whatever the bitmap says by now.
+            let cells = self.free_run(start, in_one_run(left)).max(1);
             self.mark(start, cells, true);
             self.words.store(self.cell(start), cells as u64, Relaxed);
             match last {
@@ -136,19 +135,23 @@ impl<W: Words> Cells<'_, W> {
         head.map(|head| (head, at, taken))
     }
 
-    /// Gives the cells of an item back; returns how many.
-    pub fn free(&self, first: usize) -> usize {
-        let mut freed = 0;
+    /// Gives back the cells of an item of so many words; returns how many.
+    /// `None` if its runs are not as [`Cells::allocate`] makes them, so that the
+    /// steps are those that the item's length needs.
+    pub fn free(&self, first: usize, words: usize) -> Option<usize> {
+        let mut left = words.max(1);
         let mut next = first % self.count + 1;
-        for _ in 0..self.count {
-            if next == 0 {
-                break;
+        let mut freed = 0;
+        while left > 0 {
+            let (cell, cells, following) = self.run(next.checked_sub(1)?);
+            if cells > in_one_run(left) || self.mark(cell, cells, false) != cells {
+                return None;
             }
-            let (cell, cells, following) = self.run(next - 1);
-            freed += self.mark(cell, cells, false);
+            freed += cells;
+            left = left.saturating_sub(cells * CELL_WORDS - 1);
             next = following;
         }
-        freed
+        (next == 0).then_some(freed)
     }
 
     /// Writes key and value into the runs that begin at `first`, each from a
@@ -361,8 +364,9 @@ mod tests {
             let (mut hint, mut used) = (0, 0);
             for (i, (choice, key, value)) in steps.into_iter().enumerate() {
                 if choice < 4 && !items.is_empty() {
-                    let (first, _, _, taken) = items.swap_remove(i % items.len());
-                    prop_assert_eq!(cells.free(first), taken);
+                    let (first, key, value, taken) = items.swap_remove(i % items.len());
+                    let words = key.len().div_ceil(8) + value.len().div_ceil(8);
+                    prop_assert_eq!(cells.free(first, words), Some(taken));
                     used -= taken;
                 } else {
                     let byte = |n: usize| (0..n).map(|j| (i * 31 + j) as u8).collect::<Vec<_>>();
@@ -376,7 +380,11 @@ mod tests {
                             used += taken;
                             items.push((first, key, value, taken));
                         }
-                        None => prop_assert!(!fits),
+                        // Then the shard is cleared.
+                        None => {
+                            prop_assert!(!fits);
+                            return Ok(());
+                        }
                     }
                 }
                 let marked: u32 = (0..geometry.bitmap())
@@ -403,7 +411,7 @@ mod tests {
             cells.read_value(first, 9, &mut [0; 300]);
             cells.holds_key(first, &[1; 100]);
             cells.allocate(first, 20);
-            cells.free(first);
+            cells.free(first, 20);
         }
     }
 }

@@ -55,6 +55,14 @@ impl ShardGeometry {
             + self.bitmap().next_multiple_of(CELL_WORDS)
     }
 
+    /// The largest key and value together that always fit, even if every free
+    /// cell lies alone: a quarter of the shard, so that one item never evicts
+    /// more than that.
+    pub fn largest_item(&self) -> usize {
+        // One word of each run is its head.
+        (self.cells / 4 * (CELL_WORDS - 1) * 8).min(MAX_VALUE + MAX_KEY)
+    }
+
     fn fitting(words: usize, entries: usize) -> Option<ShardGeometry> {
         let index = index_for(entries as u64) as usize;
         let fixed = SHARD_WORDS + STAMPS + index + entries * ENTRY_WORDS;
@@ -88,7 +96,7 @@ pub fn plan(options: &CacheOptions, cores: usize) -> Result<Geometry> {
         let words = (bytes / 8).saturating_sub(CACHE_WORDS as u64) / shards;
         let entries = max_entries.div_ceil(shards);
         let shard = ShardGeometry::fitting(words as usize, entries as usize);
-        let largest = shard.map_or(0, |shard| largest_item(&shard));
+        let largest = shard.map_or(0, |shard| shard.largest_item() as u64);
         let max_item = options.max_item.unwrap_or_else(|| default_item(largest));
         let room = shard.map_or(0, |shard| shard.cells as u64 * 64);
         let good = shard.is_some()
@@ -124,13 +132,6 @@ pub fn plan(options: &CacheOptions, cores: usize) -> Result<Geometry> {
     }
 }
 
-/// The largest item that always fits, even if every free cell lies alone: a
-/// quarter of the shard, so that one item never evicts more than that.
-fn largest_item(shard: &ShardGeometry) -> u64 {
-    // One word of each run is its head.
-    (shard.cells as u64 / 4 * (CELL_WORDS as u64 - 1) * 8).min((MAX_VALUE + MAX_KEY) as u64)
-}
-
 /// 64 KiB, so that an ordinary page is stored, or a 32nd of a larger shard;
 /// shards are made fewer until each holds enough of them.
 fn default_item(largest: u64) -> u64 {
@@ -140,7 +141,7 @@ fn default_item(largest: u64) -> u64 {
 /// The shard geometry that a directory entry describes, and how many shards;
 /// `None` if it is senseless.
 pub fn read(geometry: &Geometry) -> Option<(usize, ShardGeometry)> {
-    let [shards, entries, index, cells, max_item, _] = *geometry;
+    let [shards, entries, index, cells, max_item, max_entries] = *geometry;
     let limit = u64::from(u32::MAX) / 2;
     if !shards.is_power_of_two() || shards > 1 << 16 {
         return None;
@@ -151,12 +152,15 @@ pub fn read(geometry: &Geometry) -> Option<(usize, ShardGeometry)> {
     if !index.is_power_of_two() || index > limit || index < index_for(entries.min(limit)) {
         return None;
     }
+    if max_entries.div_ceil(shards) != entries {
+        return None;
+    }
     let shard = ShardGeometry {
         entries: entries as usize,
         index: index as usize,
         cells: cells as usize,
     };
-    (max_item <= largest_item(&shard)).then_some((shards as usize, shard))
+    (max_item <= shard.largest_item() as u64).then_some((shards as usize, shard))
 }
 
 /// Words of the whole cache.
@@ -273,11 +277,12 @@ mod tests {
     fn senseless_geometries_are_refused() {
         let good = plan(&CacheOptions::default(), 2).unwrap();
         assert!(words(&good).is_some());
-        for i in 0..4 {
+        for i in 0..6 {
             for value in [0, 3, u64::MAX, 1 << 40] {
                 let mut bad = good;
                 bad[i] = value;
-                if bad != good && !(i == 1 || i == 3) {
+                // Fewer cells, or a smaller largest item, are another good one.
+                if bad != good && !(i == 3 || i == 4 && value <= good[4]) {
                     assert_eq!(words(&bad), None, "{i} {value}");
                 }
             }

@@ -238,9 +238,12 @@ pub struct CacheStats {
 impl CacheStats {
     /// hits / (hits + misses); 0 before the first read.
     pub fn hit_rate(&self) -> f64 {
-        match self.hits + self.misses {
-            0 => 0.0,
-            reads => self.hits as f64 / reads as f64,
+        // Floating, so that the counters of a damaged region cannot overflow.
+        let reads = self.hits as f64 + self.misses as f64;
+        if reads == 0.0 {
+            0.0
+        } else {
+            self.hits as f64 / reads
         }
     }
 }
@@ -684,7 +687,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// For [`crate::internals`].
 #[doc(hidden)]
 pub mod internals {
-    pub use super::geometry::ShardGeometry;
+    pub use super::geometry::{ShardGeometry, CELL_WORDS};
     pub use super::shard::*;
     pub use super::{recover, sequence};
 }

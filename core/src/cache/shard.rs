@@ -76,9 +76,15 @@ const ENTRY_PLACE: usize = 6;
 /// What the key's stamps were when it was set.
 const ENTRY_STAMP: usize = 7;
 
-/// Steps of a probe after which the index is taken for damaged. At the load of
-/// at most two thirds, longer runs do not occur.
-const PROBES: usize = 1024;
+/// A key lies within this many slots of its home: of a thousand sets into a
+/// full cache whose load is the highest, two thirds, fewer than one finds no
+/// slot there and takes that of another entry. So no call takes more steps,
+/// neither for keys that were chosen to collide nor in a damaged index.
+pub const PROBES: usize = 64;
+
+/// A slot that was emptied where closing up would have taken too long: probes
+/// go on behind it. No entry has the number that it names.
+const PASS: u64 = 1 << 32;
 
 /// What is known of an entry beside its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +137,11 @@ pub enum Read<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
+/// Words of an item's payload: the key and the value, each from a whole word on.
+fn words_of_item(key: usize, value: usize) -> usize {
+    (key.div_ceil(8) + value.div_ceil(8)).max(1)
+}
+
 /// One shard of a cache.
 pub struct Shard<'a, W> {
     /// The cache's words.
@@ -156,11 +167,10 @@ impl<'a, W: Words> Shard<'a, W> {
         copy: impl FnOnce(&Self, &Found) -> T,
     ) -> Read<(Found, T)> {
         let copied = sequence::read(self.words, self.at + SEQUENCE, || {
-            self.find(key, hash)
-                .ok()
-                .flatten()
-                .filter(|(_, found)| self.is_valid(found, hash))
-                .map(|(_, found)| (found, copy(self, &found)))
+            self.find(hash)
+                .map(|(_, found)| found)
+                .filter(|found| self.is_of(found, key) && self.is_valid(found, hash))
+                .map(|found| (found, copy(self, &found)))
         });
         let Some(copied) = copied else {
             return Read::Disturbed;
@@ -181,29 +191,34 @@ impl<'a, W: Words> Shard<'a, W> {
             .read_value(found.first_cell, found.key_length, into);
     }
 
-    /// The key's entry and its slot in the index.
+    /// The entry with this tag and its slot in the index. There is one at
+    /// most, so that a call compares one key: of two keys with the same 64 bits
+    /// the one that is set later takes the place of the other.
     #[inline]
-    fn find(&self, key: &[u8], hash: Hash) -> Result<Option<(usize, Found)>, Damaged> {
+    fn find(&self, hash: Hash) -> Option<(usize, Found)> {
         let mask = self.geometry.index - 1;
         let mut slot = hash.tag as usize & mask;
-        for _ in 0..PROBES.min(self.geometry.index) {
+        for _ in 0..PROBES {
             let word = self.words.load(self.index() + slot, Relaxed);
             if word == 0 {
-                return Ok(None);
+                return None;
             }
             if word >> 32 == hash.tag & 0xffff_ffff {
-                let found = self.entry(word as u32 as usize);
-                let at = self.entry_at(found.entry);
-                if self.words.load(at + ENTRY_TAG, Relaxed) == hash.tag
-                    && found.key_length == key.len()
-                    && self.cells().holds_key(found.first_cell, key)
-                {
-                    return Ok(Some((slot, found)));
+                let link = word & 0xffff_ffff;
+                let tag = self.entry_at(self.clamp(link)) + ENTRY_TAG;
+                if self.words.load(tag, Relaxed) == hash.tag && word != PASS {
+                    return Some((slot, self.entry(link as usize)));
                 }
             }
             slot = (slot + 1) & mask;
         }
-        Err(Damaged)
+        None
+    }
+
+    /// Whether the entry is this key's.
+    #[inline]
+    fn is_of(&self, found: &Found, key: &[u8]) -> bool {
+        found.key_length == key.len() && self.cells().holds_key(found.first_cell, key)
     }
 
     /// Whether no stamp of the entry's key moved since it was set.
@@ -261,21 +276,17 @@ impl<'a, W: Words> Shard<'a, W> {
     }
 
     fn set_inside(&self, new: &New<'_>) -> Result<(), Damaged> {
-        if let Some((slot, found)) = self.find(new.key, new.hash)? {
+        if let Some((slot, found)) = self.find(new.hash) {
             self.remove(slot, &found)?;
         }
-        let words = new.key.len().div_ceil(8) + new.value.len().div_ceil(8);
+        let words = words_of_item(new.key.len(), new.value.len());
         let spare = self.geometry.cells / 32;
-        let needed = (worst(words.max(1)) + spare).min(self.geometry.cells);
-        // Each turn gives at least one cell back.
-        for _ in 0..=self.geometry.cells {
-            let free = self
-                .geometry
-                .cells
-                .saturating_sub(self.load(USED_CELLS) as usize);
-            if free >= needed && self.load(COUNT) < self.geometry.entries as u64 {
-                break;
-            }
+        let needed = (worst(words) + spare).min(self.geometry.cells);
+        // The spare cells were free after the last set, and each turn frees at
+        // least one: more turns are damage.
+        let mut turns = worst(words) + 1;
+        while !self.has_room(needed) {
+            turns = turns.checked_sub(1).ok_or(Damaged)?;
             self.evict(new.now)?;
         }
         let hint = self.load(HINT) as usize;
@@ -296,19 +307,29 @@ impl<'a, W: Words> Shard<'a, W> {
         self.store(at + ENTRY_STAMP, self.stamp(new.hash));
         self.store(VERSION, version);
         self.store(HINT, (next % self.geometry.cells) as u64);
-        self.store(USED_CELLS, self.load(USED_CELLS) + taken as u64);
-        self.store(COUNT, self.load(COUNT) + 1);
+        let used = self.load(USED_CELLS).saturating_add(taken as u64);
+        self.store(USED_CELLS, used);
+        self.store(COUNT, self.load(COUNT).saturating_add(1));
         self.link_front(entry);
-        self.insert(new.hash.tag, entry)?;
+        self.insert(new.hash.tag, entry, new.now)?;
         self.store(SETS, self.load(SETS).wrapping_add(1));
         Ok(())
     }
 
+    /// Whether so many cells and one entry are free.
+    fn has_room(&self, cells: usize) -> bool {
+        let free = (self.geometry.cells as u64).saturating_sub(self.load(USED_CELLS));
+        free >= cells as u64 && self.load(COUNT) < self.geometry.entries as u64
+    }
+
     /// Deletes the key; whether a readable value was there.
     pub fn delete(&self, key: &[u8], hash: Hash, now: u64) -> Result<bool, Damaged> {
-        let Some((slot, found)) = self.find(key, hash)? else {
+        let Some((slot, found)) = self.find(hash) else {
             return Ok(false);
         };
+        if !self.is_of(&found, key) {
+            return Ok(false);
+        }
         let readable = self.is_valid(&found, hash) && (found.expires == 0 || now < found.expires);
         let change = self.begin();
         let removed = self.remove(slot, &found);
@@ -369,7 +390,7 @@ impl<'a, W: Words> Shard<'a, W> {
         let mut indexed = vec![false; geometry.entries];
         for slot in 0..geometry.index {
             let word = self.words.load(self.index() + slot, Relaxed);
-            if word == 0 {
+            if matches!(word, 0 | PASS) {
                 continue;
             }
             let link = word & 0xffff_ffff;
@@ -384,7 +405,7 @@ impl<'a, W: Words> Shard<'a, W> {
             if std::mem::replace(&mut indexed[found.entry], true) {
                 return Err(format!("entry {} is indexed twice", found.entry));
             }
-            let words = found.key_length.div_ceil(8) + found.length.div_ceil(8);
+            let words = words_of_item(found.key_length, found.length);
             self.cells()
                 .claim(found.first_cell, words, found.entry, &mut owners)?;
         }
@@ -445,17 +466,27 @@ impl<'a, W: Words> Shard<'a, W> {
         let found = self.entry(oldest);
         let tag = self.load(self.entry_word(found.entry, ENTRY_TAG));
         let slot = self.slot_of(tag, found.entry)?;
+        self.count_eviction(&found, now);
+        self.remove(slot, &found)
+    }
+
+    fn count_eviction(&self, found: &Found, now: u64) {
         let expired = found.expires != 0 && found.expires <= now;
         let counter = if expired { EXPIRATIONS } else { EVICTIONS };
         self.store(counter, self.load(counter).wrapping_add(1));
-        self.remove(slot, &found)
     }
 
     /// Takes an entry out of everything.
     fn remove(&self, slot: usize, found: &Found) -> Result<(), Damaged> {
-        self.remove_slot(slot)?;
+        self.remove_slot(slot);
+        self.release(found)
+    }
+
+    /// Gives an entry's record and cells back.
+    fn release(&self, found: &Found) -> Result<(), Damaged> {
         self.unlink(found.entry);
-        let freed = self.cells().free(found.first_cell);
+        let words = words_of_item(found.key_length, found.length);
+        let freed = self.cells().free(found.first_cell, words).ok_or(Damaged)?;
         self.store(
             USED_CELLS,
             self.load(USED_CELLS).saturating_sub(freed as u64),
@@ -488,26 +519,37 @@ impl<'a, W: Words> Shard<'a, W> {
 
     // ----- the index: linear probing, closed up on deletion
 
-    fn insert(&self, tag: u64, entry: usize) -> Result<(), Damaged> {
+    fn insert(&self, tag: u64, entry: usize, now: u64) -> Result<(), Damaged> {
         let mask = self.geometry.index - 1;
-        let mut slot = tag as usize & mask;
-        for _ in 0..PROBES.min(self.geometry.index) {
-            let at = self.index() + slot;
-            if self.words.load(at, Relaxed) == 0 {
-                self.words
-                    .store(at, tag << 32 | (entry as u64 + 1), Relaxed);
+        let home = tag as usize & mask;
+        let mine = tag << 32 | (entry as u64 + 1);
+        let probes = PROBES.min(self.geometry.index);
+        for step in 0..probes {
+            let at = self.index() + ((home + step) & mask);
+            if matches!(self.words.load(at, Relaxed), 0 | PASS) {
+                self.words.store(at, mine, Relaxed);
                 return Ok(());
             }
-            slot = (slot + 1) & mask;
         }
-        Err(Damaged)
+        // No room near its home: it takes the place of the entry that is
+        // furthest from there.
+        let at = self.index() + ((home + probes - 1) & mask);
+        let other = self.words.load(at, Relaxed);
+        let found = self.entry(other as u32 as usize);
+        let its_tag = self.load(self.entry_word(found.entry, ENTRY_TAG));
+        if found.entry == entry || its_tag & 0xffff_ffff != other >> 32 {
+            return Err(Damaged);
+        }
+        self.words.store(at, mine, Relaxed);
+        self.count_eviction(&found, now);
+        self.release(&found)
     }
 
     /// The slot of an entry whose tag is known.
     fn slot_of(&self, tag: u64, entry: usize) -> Result<usize, Damaged> {
         let mask = self.geometry.index - 1;
         let mut slot = tag as usize & mask;
-        for _ in 0..PROBES.min(self.geometry.index) {
+        for _ in 0..PROBES {
             let word = self.words.load(self.index() + slot, Relaxed);
             if word == tag << 32 | (entry as u64 + 1) {
                 return Ok(slot);
@@ -521,26 +563,27 @@ impl<'a, W: Words> Shard<'a, W> {
     }
 
     /// Empties a slot and moves later ones of its run up, so that no probe
-    /// meets a gap before its key (Knuth, TAOCP 6.4, algorithm R).
-    fn remove_slot(&self, slot: usize) -> Result<(), Damaged> {
+    /// meets a gap before its key (Knuth, TAOCP 6.4, algorithm R); for so many
+    /// steps, then it leaves a slot that probes pass.
+    fn remove_slot(&self, slot: usize) {
         let mask = self.geometry.index - 1;
         let mut gap = slot;
         let mut at = slot;
-        for _ in 0..PROBES.min(self.geometry.index) {
+        for _ in 0..PROBES {
             at = (at + 1) & mask;
             let word = self.words.load(self.index() + at, Relaxed);
             if word == 0 {
                 self.words.store(self.index() + gap, 0, Relaxed);
-                return Ok(());
+                return;
             }
             let home = (word >> 32) as usize & mask;
             // It may move if its home is not between the gap and itself.
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(gap) & mask) {
+            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(gap) & mask) && word != PASS {
                 self.words.store(self.index() + gap, word, Relaxed);
                 gap = at;
             }
         }
-        Err(Damaged)
+        self.words.store(self.index() + gap, PASS, Relaxed);
     }
 
     // ----- the list, newest first
@@ -672,8 +715,8 @@ impl<'a, W: Words> Shard<'a, W> {
         let (sizes, place) = (word(ENTRY_SIZES), word(ENTRY_PLACE));
         Found {
             entry,
-            // A length is read once, then clamped to what a shard can hold.
-            length: ((sizes >> 32) as usize).min(self.geometry.cells * 64),
+            // A length is read once, then clamped to what is ever stored.
+            length: ((sizes >> 32) as usize).min(self.geometry.largest_item()),
             key_length: (sizes >> 16) as usize & 0xffff,
             codec: sizes as u8,
             version: word(ENTRY_VERSION),

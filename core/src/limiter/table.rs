@@ -301,15 +301,18 @@ impl Table {
         }
         // The slot is free, and free for anybody: label it.
         let mut label = victim.label;
+        let mut states = 0;
         let pending = loop {
             let version = label.wrapping_add(VERSION_ONE) & VERSION;
             let pending = group.fingerprint | version | PENDING;
             match words.cas(victim.at + 1, label, pending) {
                 Ok(_) => break pending,
-                // Somebody settled the label's former life: same life, new state.
-                Err(found) if found & !STATE == label & !STATE => label = found,
+                // Somebody settled the label's former life: same life, new
+                // state. A life has only so many, or it is mischief.
+                Err(found) if found & !STATE == label & !STATE && states < STATE => label = found,
                 Err(_) => return None,
             }
+            states += 1;
         };
         // The label must be out before the others' are read; both claimers
         // cannot miss each other.
@@ -325,7 +328,13 @@ impl Table {
         'settling: for _ in 0..self.group {
             let at = self.slot_at(group, mine) + 1;
             for other in (0..self.group).filter(|&other| other != mine) {
+                let mut looks = 0;
                 loop {
+                    // A claim that others keep changing is left to them.
+                    looks += 1;
+                    if looks > ROUNDS {
+                        return;
+                    }
                     let slot = self.read(words, group, other);
                     if slot.is(group, LIVE) {
                         let _ = words.cas(at, pending, in_state(pending, DEAD));

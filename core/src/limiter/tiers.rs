@@ -19,6 +19,9 @@ const TIER_WORDS: usize = 8;
 const RULES: usize = 64;
 const RULE_WORDS: usize = 2;
 
+/// How often a rate that changes meanwhile is read again.
+const ROUNDS: usize = 64;
+
 const AT_COUNT: usize = 0;
 const AT_CURSOR: usize = 1;
 const AT_TIERS: usize = 8;
@@ -121,15 +124,21 @@ pub fn find(words: &Span, name: &str) -> Option<usize> {
 /// The rate of a tier, as of now.
 #[inline]
 pub fn read(words: &Span, tier: usize) -> Rule {
-    loop {
-        let (pointer, record) = record(words, tier);
-        let at = AT_RULES + record * RULE_WORDS;
-        let rule = Rule::from_words(words.load(at, Acquire), words.load(at + 1, Acquire));
+    for _ in 0..ROUNDS {
+        let (pointer, rule) = attempt(words, tier);
         if words.load(AT_TIERS + tier * TIER_WORDS + TIER_RULE, Relaxed) == pointer {
             return rule;
         }
-        // It changed under us: a change needs the creation lock and several
-        // stores, so this loop ends unless somebody changes rates for ever.
+        // It changed under us. A change needs the creation lock and several
+        // stores, so nobody can do that round after round, but by mischief.
         words.spin();
     }
+    attempt(words, tier).1
+}
+
+fn attempt(words: &Span, tier: usize) -> (u64, Rule) {
+    let (pointer, record) = record(words, tier);
+    let at = AT_RULES + record * RULE_WORDS;
+    let rule = Rule::from_words(words.load(at, Acquire), words.load(at + 1, Acquire));
+    (pointer, rule)
 }

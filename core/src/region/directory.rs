@@ -201,13 +201,14 @@ fn attach(region: &Arc<Inner>, request: &Request<'_>, found: (usize, Entry)) -> 
             wanted: request.kind,
         });
     }
-    (request.check)(&entry.geometry)?;
+    // Before anything else looks at the geometry: it may be senseless.
     if (request.words)(&entry.geometry) != Some(entry.length) {
         return Err(corrupt(
             region,
             format!("the geometry of '{}' does not fit its length", entry.name),
         ));
     }
+    (request.check)(&entry.geometry)?;
     let words = Span::new(region.memory.clone(), entry.offset, entry.length)
         .ok_or_else(|| corrupt(region, format!("'{}' lies outside", entry.name)))?;
     Ok(Object {

@@ -8,7 +8,7 @@
 use super::layout::*;
 use super::lock::{self, Participant, Stuck};
 use super::{Event, EventKind, Events};
-use crate::words::{Span, Words};
+use crate::words::Words;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Writes an event; false if it was dropped.
@@ -44,7 +44,7 @@ pub fn write<W: Words>(
 }
 
 /// Reads the events from sequence number `since` on.
-pub fn read(header: &Span, since: u64, name_of: impl Fn(usize) -> String) -> Events {
+pub fn read<W: Words>(header: &W, since: u64, name_of: impl Fn(usize) -> String) -> Events {
     let next = header.load(AT_EVENT_NEXT, Acquire);
     let first = since.max(next.saturating_sub(EVENTS as u64));
     let mut events = Vec::new();

@@ -3,7 +3,8 @@
 
 mod container;
 mod directory;
-pub(crate) mod events;
+#[doc(hidden)]
+pub mod events;
 mod file;
 mod fork_lock;
 pub(crate) mod layout;
