@@ -10,7 +10,7 @@
 use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::cache::{recover, Damaged, Found, New, Read, Shard, ShardGeometry};
-use forebay::internals::lock::{Owner, Participant};
+use forebay::internals::lock::{Owner, Participant, Stuck};
 use forebay::internals::{Hash, Words};
 use forebay::State;
 use std::cell::Cell;
@@ -167,7 +167,7 @@ fn locked<T>(
     seat: &Seat,
     body: impl FnOnce(&Shard<'_, Fated>) -> Result<T, Damaged>,
 ) -> Option<T> {
-    recover::locked(&shard(words), seat, true, || {}, body)
+    recover::locked(&shard(words), seat, true, &Stuck::default(), || {}, body)
 }
 
 /// Sets as the cache does: a write that cannot get in makes the old value
@@ -476,11 +476,11 @@ struct Nobody;
 impl Observer for Nobody {
     fn transition(&self, _: State, _: u64) {}
 
-    fn seat(&self) -> u64 {
+    fn holder(&self) -> u64 {
         0
     }
 
-    fn seat_is_dead(&self, _: u64) -> bool {
+    fn holder_is_dead(&self, _: u64) -> bool {
         false
     }
 }

@@ -10,7 +10,7 @@
 use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::limiter::{Answer, OnFull, Rule, Table, Witness};
-use forebay::internals::lock::{self, Owner, Participant};
+use forebay::internals::lock::{self, Owner, Participant, Stuck};
 use forebay::internals::Words;
 use forebay::State;
 use loom::sync::atomic::{fence, AtomicU64};
@@ -164,7 +164,7 @@ fn the_lock_excludes_and_publishes() {
     explore(3, [20, 15], [(2, 2)], |exact| {
         let words = Arc::new(LoomWords::new(2, exact));
         let add = |words: &LoomWords, seat: usize| {
-            if lock::lock(words, 0, &Someone { seat }, true).is_none() {
+            if lock::lock(words, 0, &Someone { seat }, true, &Stuck::default()).is_none() {
                 return 0;
             }
             let found = words.load(1, Relaxed);
@@ -214,11 +214,11 @@ impl Observer for Transitions<'_> {
         }
     }
 
-    fn seat(&self) -> u64 {
+    fn holder(&self) -> u64 {
         0
     }
 
-    fn seat_is_dead(&self, _: u64) -> bool {
+    fn holder_is_dead(&self, _: u64) -> bool {
         false
     }
 }

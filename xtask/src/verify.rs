@@ -180,8 +180,8 @@ const MUTANTS: [Mutant; 11] = [
     Mutant {
         defect: "anybody may report for a probe",
         file: "src/breaker/words.rs",
-        from: "if held == 0 || lease.generation != generation || lease.expiry != expiry {",
-        to: "if held == 0 || lease.generation != generation {\n        let _ = expiry;",
+        from: "if held == 0 || !lease.is_of(generation) || lease.expiry != expiry {",
+        to: "if held == 0 || !lease.is_of(generation) {\n        let _ = expiry;",
         test: "vectors",
     },
 ];

@@ -4,7 +4,6 @@ mod rule;
 #[doc(hidden)]
 pub mod words;
 
-use crate::region::lock::{Owner, Participant};
 use crate::region::{EventKind, Geometry, Inner, Object, Request};
 use crate::words::Words;
 use crate::{Error, Kind, Result};
@@ -473,20 +472,12 @@ impl Observer for Breaker {
         self.object.event(now, event, generation);
     }
 
-    fn seat(&self) -> u64 {
-        let owner = self.object.region.seats.owner();
-        // Seat 255 has no name in eight bits: its leases only expire.
-        owner
-            .and_then(Owner::seat)
-            .map_or(0, |seat| (seat as u64 + 1) & 0xff)
+    fn holder(&self) -> u64 {
+        self.object.region.seats.short_name()
     }
 
-    fn seat_is_dead(&self, seat: u64) -> bool {
-        let seats = &self.object.region.seats;
-        match (seat as usize).checked_sub(1) {
-            Some(seat) => seats.seat_is_empty(seat),
-            None => false,
-        }
+    fn holder_is_dead(&self, holder: u64) -> bool {
+        self.object.region.seats.short_name_is_dead(holder)
     }
 }
 

@@ -4,7 +4,7 @@
 //! state    ┌ state 3 ┬ attempts 5 ┬ generation 20 ┬ deadline 36, ms ┐
 //! run      ┌ generation 20 ┬ consecutive failures 44 ┐
 //! probes   ┌ generation 20 ┬ successes 44 ┐
-//! lease    ┌ generation 20 ┬ seat + 1, 8 bits ┬ expiry 36, ms ┐       0 = free
+//! lease    ┌ generation 12 ┬ holder 16 ┬ expiry 36, ms ┐               0 = free
 //! bucket   ┌ epoch 20 ┬ generation 12 ┬ failures 16 ┬ calls 16 ┐
 //! ```
 //!
@@ -20,6 +20,7 @@ const MS_BITS: u32 = 36;
 /// Deadlines in milliseconds are below this: two years.
 pub const MS: u64 = (1 << MS_BITS) - 1;
 const ATTEMPTS: u64 = 31;
+const LEASE_GENERATION: u64 = (1 << 12) - 1;
 const COUNT: u64 = (1 << 44) - 1;
 
 /// Buckets of the time window.
@@ -117,10 +118,11 @@ impl Tally {
 /// Leave to probe, for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// The half-open period that it belongs to.
+    /// The half-open period that it belongs to, its low 12 bits.
     pub generation: u64,
-    /// The seat of the process that has it, plus one; 0 if there is none.
-    pub seat: u64,
+    /// The process that has it: {low bits of its seat's epoch 8, seat + 1 8};
+    /// 0 if it has no such name.
+    pub holder: u64,
     /// When it may be given to another, in milliseconds.
     pub expiry: u64,
 }
@@ -129,17 +131,22 @@ impl Lease {
     /// Reads a word.
     pub fn unpack(word: u64) -> Lease {
         Lease {
-            generation: word >> 44,
-            seat: word >> MS_BITS & 0xff,
+            generation: word >> 52,
+            holder: word >> MS_BITS & 0xffff,
             expiry: word & MS,
         }
     }
 
     /// The word; never 0, because the expiry is not.
     pub fn pack(self) -> u64 {
-        (self.generation & GENERATION) << 44
-            | (self.seat & 0xff) << MS_BITS
+        (self.generation & LEASE_GENERATION) << 52
+            | (self.holder & 0xffff) << MS_BITS
             | self.expiry.clamp(1, MS)
+    }
+
+    /// Whether it belongs to this half-open period.
+    pub fn is_of(self, generation: u64) -> bool {
+        self.generation == generation & LEASE_GENERATION
     }
 }
 
@@ -225,12 +232,12 @@ mod tests {
         #[test]
         fn words_come_back_as_they_went_in(
             state in 0u32..4, attempts in 0u64..32, generation in 0u64..=GENERATION,
-            deadline in 0u64..=MS, seat in 0u64..256, expiry in 1u64..=MS,
+            deadline in 0u64..=MS, holder in 0u64..65536, expiry in 1u64..=MS,
         ) {
             let state = [State::Closed, State::HalfOpen, State::Open, State::ForcedOpen][state as usize];
             let word = Word { state, attempts, generation, deadline };
             prop_assert_eq!(Word::unpack(word.pack()), word);
-            let lease = Lease { generation, seat, expiry };
+            let lease = Lease { generation: generation & LEASE_GENERATION, holder, expiry };
             prop_assert_eq!(Lease::unpack(lease.pack()), lease);
             prop_assert_ne!(lease.pack(), 0);
         }

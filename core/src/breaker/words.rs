@@ -46,10 +46,10 @@ const _: () = assert!(LEASES + MOST_PROBES <= STATS);
 pub trait Observer {
     /// A transition to this state began this generation.
     fn transition(&self, to: State, generation: u64);
-    /// This process's seat, plus one, in eight bits; 0 if it has none.
-    fn seat(&self) -> u64;
-    /// Whether the kernel proves that nobody sits there any more.
-    fn seat_is_dead(&self, seat: u64) -> bool;
+    /// This process as leases name it, in 16 bits; 0 if it has no such name.
+    fn holder(&self) -> u64;
+    /// Whether the kernel proves that this one is gone.
+    fn holder_is_dead(&self, holder: u64) -> bool;
 }
 
 /// Leave to make one call, as a number:
@@ -144,17 +144,17 @@ fn take_lease<W: Words>(
         let lease = Lease::unpack(found);
         let wait = lease.expiry.saturating_sub(now);
         let taken = found != 0
-            && lease.generation == generation
+            && lease.is_of(generation)
             && wait > 0
             && wait <= longest
-            && !observer.seat_is_dead(lease.seat);
+            && !observer.holder_is_dead(lease.holder);
         if taken {
             soonest = soonest.min(wait);
             continue;
         }
         let mine = Lease {
             generation,
-            seat: observer.seat(),
+            holder: observer.holder(),
             expiry: (now + longest.max(1)).min(MS),
         };
         if words.cas(LEASES + place, found, mine.pack()).is_ok() {
@@ -302,7 +302,7 @@ fn leave_probe<W: Words>(
     let at = LEASES + place;
     let held = words.load(at, Acquire);
     let lease = Lease::unpack(held);
-    if held == 0 || lease.generation != generation || lease.expiry != expiry {
+    if held == 0 || !lease.is_of(generation) || lease.expiry != expiry {
         return false;
     }
     // Only who gives back its own lease is heard.

@@ -56,7 +56,7 @@ impl ShardGeometry {
     }
 
     fn fitting(words: usize, entries: usize) -> Option<ShardGeometry> {
-        let index = (entries + entries / 2).next_power_of_two();
+        let index = index_for(entries as u64) as usize;
         let fixed = SHARD_WORDS + STAMPS + index + entries * ENTRY_WORDS;
         // A cell takes its words and one bit; keep a line for the bitmap's rounding.
         let left = words.checked_sub(fixed + CELL_WORDS)?;
@@ -70,6 +70,12 @@ impl ShardGeometry {
 }
 
 const _: () = assert!(ENTRY_WORDS == CELL_WORDS);
+
+/// Words of an index for so many entries: at most two thirds are taken, and at
+/// least one is free, so that every probe ends.
+fn index_for(entries: u64) -> u64 {
+    (entries + entries.div_ceil(2)).next_power_of_two()
+}
 
 /// The geometry for these options: what the directory keeps.
 pub fn plan(options: &CacheOptions, cores: usize) -> Result<Geometry> {
@@ -142,7 +148,7 @@ pub fn read(geometry: &Geometry) -> Option<(usize, ShardGeometry)> {
     if entries == 0 || entries > limit || cells == 0 || cells > limit {
         return None;
     }
-    if !index.is_power_of_two() || index > limit || index < entries + entries / 2 {
+    if !index.is_power_of_two() || index > limit || index < index_for(entries.min(limit)) {
         return None;
     }
     let shard = ShardGeometry {

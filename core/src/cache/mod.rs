@@ -11,6 +11,7 @@ pub mod sequence;
 pub mod shard;
 
 use crate::hash::Hash;
+use crate::region::lock::Stuck;
 use crate::region::{EventKind, Inner, Object, Request};
 use crate::words::{Span, Words};
 use crate::{Error, Key, Kind, Result};
@@ -256,6 +257,8 @@ pub struct Cache {
     object: Arc<Object>,
     shards: usize,
     geometry: ShardGeometry,
+    /// What this process knows of each shard's lock.
+    stuck: Arc<[Stuck]>,
 }
 
 impl Cache {
@@ -303,6 +306,7 @@ impl Cache {
             object: Arc::new(object),
             shards,
             geometry,
+            stuck: (0..shards).map(|_| Stuck::default()).collect(),
         })
     }
 
@@ -644,14 +648,21 @@ impl Cache {
         body: impl FnOnce(&Shard<'_, W>) -> std::result::Result<T, Damaged>,
     ) -> Option<T> {
         let region = &self.object.region;
+        let number = (shard.at - CACHE_WORDS) / self.geometry.words();
         let reset = || {
             shard.count_one(shard::RESETS);
             region.count_reset();
-            let number = (shard.at - CACHE_WORDS) / self.geometry.words();
             let now = region.clock.now();
             self.object.event(now, EventKind::ShardReset, number as u64);
         };
-        recover::locked(shard, &region.seats, dirty, reset, body)
+        recover::locked(
+            shard,
+            &region.seats,
+            dirty,
+            &self.stuck[number],
+            reset,
+            body,
+        )
     }
 }
 

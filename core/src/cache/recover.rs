@@ -7,7 +7,7 @@
 //! stopped keeps the lock, whatever it takes.
 
 use super::shard::{Damaged, Shard, LOCK};
-use crate::region::lock::{self, Participant, Taken};
+use crate::region::lock::{self, Participant, Stuck, Taken};
 use crate::words::Words;
 
 /// Does something under the shard's lock. `None` if it cannot be had in time,
@@ -17,10 +17,11 @@ pub fn locked<W: Words, T>(
     shard: &Shard<'_, W>,
     participant: &impl Participant,
     dirty: bool,
+    stuck: &Stuck,
     mut reset: impl FnMut(),
     body: impl FnOnce(&Shard<'_, W>) -> Result<T, Damaged>,
 ) -> Option<T> {
-    let taken = lock::lock(shard.words, shard.at + LOCK, participant, dirty)?;
+    let taken = lock::lock(shard.words, shard.at + LOCK, participant, dirty, stuck)?;
     let held = Held { shard };
     if shard.is_changing() {
         shard.clear();

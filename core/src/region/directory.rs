@@ -7,7 +7,7 @@
 //! copied to private memory.
 
 use super::layout::*;
-use super::lock::{self, Participant};
+use super::lock::{self, Participant, Stuck};
 use super::{EventKind, Inner};
 use crate::words::{words_of, Span, Words};
 use crate::{Error, Kind, Result};
@@ -100,16 +100,9 @@ pub fn open(region: &Arc<Inner>, request: &Request<'_>) -> Result<Object> {
     Ok(object)
 }
 
-/// All published entries.
-pub fn list(region: &Inner) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for number in 0..ENTRIES {
-        match read(region, number)? {
-            Some(entry) => entries.push(entry),
-            None => break,
-        }
-    }
-    Ok(entries)
+/// The published entries, in the order of their creation.
+pub fn entries(region: &Inner) -> impl Iterator<Item = Result<Entry>> + '_ {
+    (0..ENTRIES).map_while(|number| read(region, number).transpose())
 }
 
 /// The name of an object by its number; empty for the region itself.
@@ -122,11 +115,9 @@ pub fn name_of(region: &Inner, number: usize) -> String {
 
 /// The first word after the last published object.
 pub fn used(region: &Inner) -> Result<usize> {
-    let end = list(region)?
-        .iter()
-        .map(|entry| entry.offset + entry.length)
-        .max();
-    Ok(end.unwrap_or(HEADER_WORDS))
+    entries(region).try_fold(HEADER_WORDS, |end, entry| {
+        entry.map(|entry| end.max(entry.offset + entry.length))
+    })
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -192,11 +183,10 @@ fn read(region: &Inner, number: usize) -> Result<Option<Entry>> {
 }
 
 fn find(region: &Inner, name: &str) -> Result<Option<(usize, Entry)>> {
-    for number in 0..ENTRIES {
-        match read(region, number)? {
-            Some(entry) if entry.name == name => return Ok(Some((number, entry))),
-            Some(_) => {}
-            None => break,
+    for (number, entry) in entries(region).enumerate() {
+        let entry = entry?;
+        if entry.name == name {
+            return Ok(Some((number, entry)));
         }
     }
     Ok(None)
@@ -236,7 +226,7 @@ fn create(region: &Arc<Inner>, request: &Request<'_>) -> Result<Object> {
         needs: u64::MAX,
         has: (region.words * 8) as u64,
     })?;
-    let number = list(region)?.len();
+    let number = entries(region).count();
     if number >= ENTRIES {
         return Err(Error::RegionFull {
             what: "objects",
@@ -299,7 +289,15 @@ impl Creating<'_> {
                 });
             }
             // A dead creator left only words that nobody looks at yet.
-            if lock::lock(&region.header, AT_CREATION_LOCK, participant, false).is_some() {
+            if lock::lock(
+                &region.header,
+                AT_CREATION_LOCK,
+                participant,
+                false,
+                &Stuck::default(),
+            )
+            .is_some()
+            {
                 return Ok(Creating(region));
             }
             std::thread::sleep(std::time::Duration::from_millis(1));

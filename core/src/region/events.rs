@@ -6,7 +6,7 @@
 //! says the same before and after it is read.
 
 use super::layout::*;
-use super::lock::{self, Participant};
+use super::lock::{self, Participant, Stuck};
 use super::{Event, EventKind, Events};
 use crate::words::{Span, Words};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -21,7 +21,7 @@ pub fn write<W: Words>(
     detail: u64,
 ) -> bool {
     // A slot that a dead writer left half-written has sequence 0: no repair.
-    if lock::lock(header, AT_EVENT_LOCK, participant, false).is_none() {
+    if lock::lock(header, AT_EVENT_LOCK, participant, false, &Stuck::default()).is_none() {
         header.add(AT_EVENTS_DROPPED, 1);
         return false;
     }
@@ -71,11 +71,7 @@ pub fn read(header: &Span, since: u64, name_of: impl Fn(usize) -> String) -> Eve
         });
     }
     let lost = next.saturating_sub(since) - events.len() as u64;
-    Events {
-        events,
-        next: next.max(since.min(next)),
-        lost,
-    }
+    Events { events, next, lost }
 }
 
 fn slot(sequence: u64) -> usize {

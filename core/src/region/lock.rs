@@ -16,7 +16,8 @@
 //! fenced. Waiting is bounded: who does not get it in time gives up and says so.
 
 use crate::words::Words;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Marks a holder that may leave structures half-changed.
 pub const DIRTY: u64 = 1;
@@ -90,6 +91,11 @@ pub fn try_lock<W: Words>(words: &W, at: usize, owner: Owner, dirty: bool) -> bo
     words.load(at, Acquire) == 0 && words.cas(at, 0, owner.0 | u64::from(dirty)).is_ok()
 }
 
+/// What a process remembers of a lock that it could not get: the word that it
+/// waited for in vain. While that stays there it does not wait as long again.
+#[derive(Default)]
+pub struct Stuck(AtomicU64);
+
 /// Takes the lock at word `at`, waiting a bounded while; `None` if a living
 /// participant keeps it. With `dirty`, the word says so from the first moment.
 pub fn lock<W: Words>(
@@ -97,10 +103,30 @@ pub fn lock<W: Words>(
     at: usize,
     participant: &impl Participant,
     dirty: bool,
+    stuck: &Stuck,
 ) -> Option<Taken> {
     let owner = participant.owner()?;
     let mine = owner.0 | u64::from(dirty);
-    for round in 0..SPINS + YIELDS {
+    let known = stuck.0.load(Relaxed);
+    let is_stuck = known != 0 && words.load(at, Acquire) == known;
+    let rounds = SPINS + if is_stuck { 1 } else { YIELDS };
+    let taken = wait(words, at, participant, mine, rounds);
+    match taken {
+        None => stuck.0.store(words.load(at, Relaxed), Relaxed),
+        Some(_) if known != 0 => stuck.0.store(0, Relaxed),
+        Some(_) => {}
+    }
+    taken
+}
+
+fn wait<W: Words>(
+    words: &W,
+    at: usize,
+    participant: &impl Participant,
+    mine: u64,
+    rounds: u32,
+) -> Option<Taken> {
+    for round in 0..rounds {
         let found = words.load(at, Acquire);
         match Owner::of_word(found) {
             None => {
@@ -191,10 +217,52 @@ mod tests {
             seat: 2,
             dead: vec![],
         };
-        assert_eq!(lock(&word, 0, &holder, true), Some(Taken::Free));
-        assert_eq!(lock(&word, 0, &other, true), None);
+        assert_eq!(
+            lock(&word, 0, &holder, true, &Stuck::default()),
+            Some(Taken::Free)
+        );
+        assert_eq!(lock(&word, 0, &other, true, &Stuck::default()), None);
         unlock(&word, 0);
-        assert_eq!(lock(&word, 0, &other, false), Some(Taken::Free));
+        assert_eq!(
+            lock(&word, 0, &other, false, &Stuck::default()),
+            Some(Taken::Free)
+        );
+    }
+
+    #[test]
+    fn who_waited_in_vain_waits_less_until_the_holder_lets_go() {
+        struct Counting(AtomicU64);
+        impl Participant for Counting {
+            fn owner(&self) -> Option<Owner> {
+                Some(Owner::new(2, 7))
+            }
+            fn is_dead(&self, _: Owner) -> bool {
+                false
+            }
+            fn give_way(&self) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        let word = word();
+        let holder = Someone {
+            seat: 1,
+            dead: vec![],
+        };
+        lock(&word, 0, &holder, true, &Stuck::default()).unwrap();
+        let (other, stuck) = (Counting(AtomicU64::new(0)), Stuck::default());
+        let waits = || {
+            let before = other.0.load(Relaxed);
+            let taken = lock(&word, 0, &other, true, &stuck);
+            (taken, other.0.load(Relaxed) - before)
+        };
+        assert_eq!(waits(), (None, u64::from(YIELDS)));
+        assert_eq!(waits(), (None, 1));
+        unlock(&word, 0);
+        assert_eq!(waits(), (Some(Taken::Free), 0));
+        // The same word again is a new holder's: it is waited for as ever.
+        unlock(&word, 0);
+        lock(&word, 0, &holder, true, &Stuck::default()).unwrap();
+        assert_eq!(waits(), (None, u64::from(YIELDS)));
     }
 
     #[test]
@@ -209,9 +277,9 @@ mod tests {
                 seat: 2,
                 dead: vec![1],
             };
-            lock(&word, 0, &dead, dirty).unwrap();
+            lock(&word, 0, &dead, dirty, &Stuck::default()).unwrap();
             assert_eq!(
-                lock(&word, 0, &heir, false),
+                lock(&word, 0, &heir, false, &Stuck::default()),
                 Some(Taken::FromDead { dirty })
             );
         }
@@ -226,7 +294,7 @@ mod tests {
             dead: vec![],
         };
         assert_eq!(
-            lock(&word, 0, &heir, false),
+            lock(&word, 0, &heir, false, &Stuck::default()),
             Some(Taken::FromDead { dirty: false })
         );
     }

@@ -388,9 +388,8 @@ impl Region {
     /// The objects of the region, in the order of their creation. A damaged
     /// directory ends the list.
     pub fn objects(&self) -> Vec<ObjectInfo> {
-        let entries = directory::list(&self.inner).unwrap_or_default();
-        entries
-            .into_iter()
+        directory::entries(&self.inner)
+            .map_while(Result::ok)
             .map(|entry| ObjectInfo {
                 name: entry.name,
                 kind: entry.kind,

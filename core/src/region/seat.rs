@@ -20,6 +20,8 @@ use super::sys::{self, Hold, Mapping};
 use crate::words::{Span, Words};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
+use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -33,8 +35,9 @@ const FIRST_BYTE: i64 = 1 << 40;
 pub struct SharedFile {
     /// Its path.
     pub path: PathBuf,
-    /// An open description of it, for probing seats.
-    pub file: File,
+    /// An open description of it, for probing seats; closed on drop, unless
+    /// somebody else has closed it and its number may mean another file.
+    pub file: ManuallyDrop<File>,
     /// Device and inode: a recycled descriptor number must not be believed.
     pub identity: (u64, u64),
 }
@@ -45,7 +48,7 @@ impl SharedFile {
         let meta = file.metadata().map_err(|e| Error::io(path, "stat", &e))?;
         Ok(SharedFile {
             path: path.to_owned(),
-            file,
+            file: ManuallyDrop::new(file),
             identity: (meta.dev(), meta.ino()),
         })
     }
@@ -65,28 +68,38 @@ impl SharedFile {
 
     /// Whether a live process sits in this seat. In doubt, yes.
     pub fn seat_is_live(&self, seat: usize) -> bool {
-        if !self.is_ours() {
-            return true;
-        }
         let byte = FIRST_BYTE + seat as i64;
-        let live = sys::is_locked(&self.file, byte..byte + 1).unwrap_or(true);
-        live || !self.is_ours()
+        self.is_locked(byte..byte + 1)
     }
 
     /// Whether a live process sits in any seat. In doubt, yes.
     pub fn any_seat_is_live(&self) -> bool {
-        let bytes = FIRST_BYTE..FIRST_BYTE + SEATS as i64;
-        !self.is_ours() || sys::is_locked(&self.file, bytes).unwrap_or(true)
+        self.is_locked(FIRST_BYTE..FIRST_BYTE + SEATS as i64)
+    }
+
+    /// Whether a process holds one of these bytes. In doubt, yes.
+    fn is_locked(&self, bytes: Range<i64>) -> bool {
+        if self.is_ours() {
+            let locked = sys::is_locked(&self.file, bytes.clone());
+            if self.is_ours() {
+                return locked.unwrap_or(true);
+            }
+        }
+        // The process has closed all its descriptors, as daemons do.
+        match self.reopen() {
+            Ok(file) => sys::is_locked(&file, bytes).unwrap_or(true),
+            Err(_) => true,
+        }
     }
 
     /// Another open description of the same file.
     fn reopen(&self) -> Result<File> {
-        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        let open = |path: &Path| {
+        let open = |path: &Path, flags: i32| {
             OpenOptions::new()
                 .read(true)
                 .write(true)
-                .custom_flags(libc::O_CLOEXEC)
+                // What is not this file may be anything, and must not block.
+                .custom_flags(flags | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY)
                 .open(path)
                 .ok()
                 .filter(|file| {
@@ -94,11 +107,23 @@ impl SharedFile {
                         .is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity)
                 })
         };
-        open(&by_descriptor)
-            .or_else(|| open(&self.path))
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        self.is_ours()
+            .then(|| open(&by_descriptor, 0))
+            .flatten()
+            .or_else(|| open(&self.path, libc::O_NOFOLLOW))
             .ok_or_else(|| Error::NotFound {
                 what: format!("{} (it was removed while in use)", self.path.display()),
             })
+    }
+}
+
+impl Drop for SharedFile {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // SAFETY: this is the end of the file's only owner.
+            unsafe { ManuallyDrop::drop(&mut self.file) };
+        }
     }
 }
 
@@ -162,11 +187,23 @@ impl Seats {
         }
     }
 
-    /// Whether the kernel proves that nobody sits in this seat.
-    pub fn seat_is_empty(&self, seat: usize) -> bool {
+    /// This process in 16 bits, for leases, which expire anyhow: {low bits of
+    /// the seat's epoch 8, seat + 1 8}. The last seat has no such name: 0.
+    pub fn short_name(&self) -> u64 {
+        self.mine().map_or(0, short_name)
+    }
+
+    /// Whether the kernel proves that who had this short name is gone.
+    pub fn short_name_is_dead(&self, name: u64) -> bool {
+        let Some(seat) = (name as usize & 0xff).checked_sub(1) else {
+            return false;
+        };
         match &self.file {
-            None => seat != 0,
-            Some(file) => seat >= SEATS || !file.seat_is_live(seat),
+            None => name != self.short_name(),
+            Some(file) => {
+                let epoch = self.header.load(AT_SEATS + seat, Acquire) % Owner::EPOCHS;
+                short_name(Owner::new(seat, epoch)) != name || !file.seat_is_live(seat)
+            }
         }
     }
 
@@ -204,6 +241,13 @@ impl Seats {
         self.owner.store(owner.word(), Relaxed);
         self.generation.store(generation, Release);
         Ok(())
+    }
+}
+
+fn short_name(owner: Owner) -> u64 {
+    match owner.seat() {
+        Some(seat) if seat < 0xff => (owner.epoch() & 0xff) << 8 | (seat as u64 + 1),
+        _ => 0,
     }
 }
 

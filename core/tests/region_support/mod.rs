@@ -8,12 +8,12 @@
 
 #![allow(dead_code)] // each test binary uses its own part of this
 
-use forebay::Region;
+use forebay::{LimiterOptions, Rate, Region};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 const ROLE: &str = "FOREBAY_TEST_ROLE";
@@ -39,7 +39,11 @@ impl Place {
 
     /// A path in it, as text.
     pub fn file(&self, name: &str) -> String {
-        self.path().join(name).into_os_string().into_string().unwrap()
+        self.path()
+            .join(name)
+            .into_os_string()
+            .into_string()
+            .unwrap()
     }
 
     /// The names in it.
@@ -56,6 +60,11 @@ impl Place {
 /// A small shared region at `path`.
 pub fn small(path: &str) -> Region {
     Region::options().bytes(256 << 10).open(path).unwrap()
+}
+
+/// A limiter small enough for that, which admits so many a day.
+pub fn budget(tokens: u64) -> LimiterOptions {
+    LimiterOptions::new(Rate::per_day(tokens)).max_keys(12)
 }
 
 /// The words of a region's file, by the numbers of `docs/layout.md`, from
@@ -77,7 +86,9 @@ impl Words {
 
     /// Writes the word at `index`.
     pub fn store(&self, index: usize, value: u64) {
-        self.0.write_all_at(&value.to_ne_bytes(), index as u64 * 8).unwrap();
+        self.0
+            .write_all_at(&value.to_ne_bytes(), index as u64 * 8)
+            .unwrap();
     }
 }
 
@@ -109,7 +120,11 @@ impl Player {
     }
 
     /// The same, with something done to the command first.
-    pub fn start_with(role: &str, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Player {
+    pub fn start_with(
+        role: &str,
+        arguments: &[&str],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Player {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--exact", "child", "--nocapture", "--test-threads=1"])
@@ -238,12 +253,44 @@ impl Stage {
     }
 }
 
-/// Names a test that cannot run here, and why.
-pub fn skip(test: &str, why: impl std::fmt::Display) {
-    println!("SKIPPED {test}: {why}");
+/// A child made by `fork`, in a process of the test's own: it plays `part` and
+/// is gone, with a good end unless that panics. A hang ends by SIGALRM.
+pub fn fork(part: impl FnOnce()) -> libc::pid_t {
+    // SAFETY: only this thread goes on in the child, which uses what works
+    // there: the region under test, the allocator, pipes.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "{}", std::io::Error::last_os_error());
+    if pid > 0 {
+        return pid;
+    }
+    // SAFETY: plain system calls.
+    unsafe { libc::alarm(60) };
+    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(part));
+    // SAFETY: as above; the parent's destructors are not to run here.
+    unsafe { libc::_exit(i32::from(played.is_err())) }
 }
 
-/// The command's own path for a file that is not there.
-pub fn nowhere(place: &Place) -> PathBuf {
-    place.path().join("nowhere").join("region")
+/// Waits for a child made by [`fork`] and takes it from the process table.
+pub fn wait_for(pid: libc::pid_t) -> ExitStatus {
+    let mut status = 0;
+    // SAFETY: the status outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    ExitStatus::from_raw(status)
+}
+
+/// Waits until the process is dead or stopped, and leaves it as it is: a dead
+/// one stays a zombie.
+pub fn wait_until(pid: libc::pid_t, what: libc::c_int) {
+    // SAFETY: siginfo is plain data and outlives the call.
+    let done = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PID, pid as _, &mut info, what | libc::WNOWAIT)
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Names a test that cannot run here, and why, past the harness's capture.
+#[allow(clippy::explicit_write)] // eprintln! would be captured with the test's output
+pub fn skip(test: &str, why: impl std::fmt::Display) {
+    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").unwrap();
 }
