@@ -57,7 +57,8 @@
 #define FB_REGION_FRESH 2
 
 /**
- * The last process to close the region removes its file.
+ * The last process to close the region removes its file. Fixed when the region
+ * is created.
  */
 #define FB_REGION_EPHEMERAL 4
 
@@ -394,17 +395,18 @@ typedef struct fb_region_options {
      */
     uint32_t flags;
     /**
-     * A name ([A-Za-z0-9._-], 1 to 48 bytes) or a path (with a '/') of a
-     * region to share; NULL: a private one.
+     * A name ([A-Za-z0-9._-], 1 to 48 bytes, not beginning with '.') or a path
+     * (with a '/') of a region to share; NULL: a private one.
      */
     const char *name_or_path;
     /**
-     * The size of a region that is created, in bytes; an existing one keeps
-     * its own. 0: 16 MiB.
+     * The size of a region that is created, in bytes, a multiple of 8; an
+     * existing one keeps its own. 0: 16 MiB.
      */
     uint64_t bytes;
     /**
-     * The permission bits of a file that is created: 0600 or 0660. 0: 0600.
+     * The permission bits of a file that is created: 0600, or 0660 to share it
+     * with a group. An existing file that lets in more is refused. 0: 0600.
      */
     uint32_t mode;
     /**
@@ -450,11 +452,11 @@ typedef struct fb_region_stats {
      */
     uint64_t events;
     /**
-     * Events that nobody could write, because another was held up writing.
+     * Events that could not be written.
      */
     uint64_t events_dropped;
     /**
-     * Cache shards that were cleared because a process died while writing there.
+     * Structures that recovery cleared because their holder had died.
      */
     uint64_t resets;
 } fb_region_stats;
@@ -539,7 +541,7 @@ typedef struct fb_rate {
  */
 typedef struct fb_tier {
     /**
-     * Its name, 1 to 31 bytes, ended by NUL.
+     * Its name, 1 to 31 bytes other than "default", ended by NUL.
      */
     const char *name;
     /**
@@ -565,7 +567,7 @@ typedef struct fb_limiter_options {
      */
     struct fb_rate rate;
     /**
-     * Further tiers, at most 15.
+     * Further tiers, at most 15; a tier that is not named again stays.
      */
     const struct fb_tier *tiers;
     /**
@@ -573,8 +575,8 @@ typedef struct fb_limiter_options {
      */
     size_t tier_count;
     /**
-     * How many keys may have a bucket that is not full at once; it fixes the
-     * memory. 0: 65,536.
+     * How many keys may have a bucket that is not full at once without crowding
+     * each other, at most 2^28; it fixes the memory. 0: 65,536.
      */
     uint64_t max_keys;
 } fb_limiter_options;
@@ -623,7 +625,8 @@ typedef struct fb_limiter_stats {
      */
     uint64_t refused;
     /**
-     * Buckets that were dropped before they were full again: max_keys is too small.
+     * Buckets that were not full when another key took their slot: max_keys is
+     * too small.
      */
     uint64_t evicted_live;
     /**
@@ -636,7 +639,7 @@ typedef struct fb_limiter_stats {
      */
     uint64_t contended;
     /**
-     * How many buckets there is room for.
+     * Slots of the table, one for each bucket that is not full.
      */
     uint64_t slots;
 } fb_limiter_stats;
@@ -654,26 +657,28 @@ typedef struct fb_cache_options {
      */
     uint32_t reserved;
     /**
-     * Memory in the region, all included. 0: 4 MiB. At least 64 KiB.
+     * Memory in the region, all included, at least 16 KiB. 0: 4 MiB.
      */
     uint64_t bytes;
     /**
-     * The most entries. 0: one for every 512 bytes.
+     * The most entries; each takes about 80 bytes beside its key and value.
+     * 0: one for every 512 bytes.
      */
     uint64_t max_entries;
     /**
-     * The largest key and value together. 0: an eighth of a shard, the most
-     * that is allowed.
+     * The largest key and value together, at most about a quarter of a shard.
+     * 0: an eighth of that most or 64 KiB, whichever is more; 94 KiB in 4 MiB.
      */
     uint64_t max_item;
     /**
      * How many parts it has, each with a lock of its own for writers: a power
-     * of two. 0: by cores and size.
+     * of two. 0: at most four a core, fewer where one would have less than 128
+     * entries or less room than 32 of the largest items.
      */
     uint64_t shards;
     /**
      * How long entries live unless fb_cache_set_with says otherwise. 0 or
-     * FB_NEVER: without end.
+     * FB_NEVER: as it is in a cache that is there, without end in a new one.
      */
     uint64_t ttl_ns;
 } fb_cache_options;
@@ -699,7 +704,7 @@ typedef struct fb_entry {
      */
     uint32_t codec;
     /**
-     * Another number after each set of the key.
+     * A number that no other value of this key has had or will have.
      */
     uint64_t version;
     /**
@@ -741,19 +746,19 @@ typedef struct fb_cache_stats {
      */
     uint64_t deletes;
     /**
-     * Entries that made room for others.
+     * Live entries that made room for others.
      */
     uint64_t evictions;
     /**
-     * Entries whose time was up.
+     * Expired entries that made room for others.
      */
     uint64_t expirations;
     /**
-     * Values not stored for their size.
+     * Sets refused because the item was too large.
      */
     uint64_t too_large;
     /**
-     * Calls that found their shard held by another participant.
+     * Writes that could not get their shard's lock in time.
      */
     uint64_t busy;
     /**
@@ -761,7 +766,7 @@ typedef struct fb_cache_stats {
      */
     uint64_t resets;
     /**
-     * Entries that it holds.
+     * Entries there now, expired ones included until they make room.
      */
     uint64_t entries;
     /**
@@ -769,7 +774,7 @@ typedef struct fb_cache_stats {
      */
     uint64_t bytes_used;
     /**
-     * Bytes that entries can take.
+     * Bytes there are for them.
      */
     uint64_t bytes_capacity;
     /**
@@ -777,7 +782,7 @@ typedef struct fb_cache_stats {
      */
     uint64_t max_entries;
     /**
-     * The largest key and value together.
+     * The largest key and value together that is stored.
      */
     uint64_t max_item;
     /**
@@ -800,8 +805,8 @@ typedef struct fb_breaker_options {
      */
     uint32_t failure_threshold;
     /**
-     * Share of failures in the window that opens it, above 0 and at most 1.
-     * 0: 0.5. FB_NO_RATE: never.
+     * Share of failures in the window that opens it (that or more), above 0 and
+     * at most 1, kept to a millionth. 0: 0.5. FB_NO_RATE: never.
      */
     double failure_rate;
     /**
@@ -809,7 +814,7 @@ typedef struct fb_breaker_options {
      */
     uint64_t window_ns;
     /**
-     * How long it stays open, 1 ms to 30 days. 0: 60 s.
+     * How long it stays open, 1 ms to 30 days, in whole milliseconds. 0: 60 s.
      */
     uint64_t open_for_ns;
     /**
@@ -818,15 +823,16 @@ typedef struct fb_breaker_options {
      */
     uint64_t probe_lease_ns;
     /**
-     * Calls in the window before the rate counts. 0: 10.
+     * Calls in the window before the rate counts, at most 500,000. 0: 10.
      */
     uint32_t volume_threshold;
     /**
-     * Successes that close it when half-open. 0: 2.
+     * Probes that must succeed to close it, at most 1,000,000. 0: 2.
      */
     uint32_t success_threshold;
     /**
-     * Probes in flight at once when half-open, at most 16. 0: 1.
+     * Probes in flight at once when half-open, over all processes, at most 16.
+     * 0: 1.
      */
     uint32_t half_open_calls;
     /**
@@ -848,11 +854,11 @@ typedef struct fb_breaker_stats {
      */
     uint32_t reserved;
     /**
-     * Calls that succeeded.
+     * Calls that succeeded and counted.
      */
     uint64_t successes;
     /**
-     * Calls that failed.
+     * Calls that failed and counted.
      */
     uint64_t failures;
     /**
@@ -864,7 +870,7 @@ typedef struct fb_breaker_stats {
      */
     uint64_t rejected;
     /**
-     * Results that came too late to count.
+     * Results that came too late to count; not among the above.
      */
     uint64_t late;
     /**
@@ -1149,6 +1155,8 @@ const char *fb_event_name(uint32_t kind);
  * limiter takes over the rates (for all processes); another `max_keys` than it
  * has is an error. `options` NULL: attach only, to what is there.
  *
+ * `name`: 1 to 48 bytes.
+ *
  * Ownership: `*limiter` is the caller's, to be given to fb_limiter_close; it
  * keeps the region. Everything else is borrowed for the call.
  * Threads: any.
@@ -1188,7 +1196,7 @@ fb_status fb_limiter_take(const struct fb_limiter *limiter,
 
 /**
  * Takes `cost` tokens from the key's bucket at a tier's rate. The bucket is the
- * key's: a tier only picks the rate. A cost of 0 spends nothing and is admitted;
+ * key's: a tier only picks the rate. A cost of 0 only looks and is not counted;
  * a cost beyond the burst is refused and never admitted.
  *
  * `tier` NULL: the default tier; a tier that the limiter does not have is the
@@ -1265,8 +1273,10 @@ fb_status fb_limiter_get_stats(const struct fb_limiter *limiter,
 
 /**
  * Opens a cache: creates it or attaches to it. With options, an existing cache
- * takes over the TTL (for all processes); another size than it has is an error.
- * `options` NULL: attach only, to what is there.
+ * takes over the TTL, if one is given (for all processes); another size than it
+ * has is an error. `options` NULL: attach only, to what is there.
+ *
+ * `name`: 1 to 48 bytes.
  *
  * Ownership: `*cache` is the caller's, to be given to fb_cache_close; it keeps
  * the region. Everything else is borrowed for the call.
@@ -1410,13 +1420,14 @@ fb_status fb_cache_delete(const struct fb_cache *cache, const void *key, size_t 
  * Removes all entries, for all processes.
  *
  * Threads: any.
- * Cost: the same for any number of entries; no allocation.
+ * Cost: the same for any number of entries, in proportion to the cache's index;
+ * no allocation; locks one shard after the other.
  * Returns: FB_OK.
  */
 fb_status fb_cache_clear(const struct fb_cache *cache);
 
 /**
- * How many entries the cache holds, some of which may have expired.
+ * How many entries the cache holds, expired ones included until they make room.
  *
  * Threads: any.
  * Cost: one load a shard; no allocation, no lock.
@@ -1438,6 +1449,8 @@ fb_status fb_cache_get_stats(const struct fb_cache *cache, struct fb_cache_stats
  * Opens a breaker: creates it or attaches to it. With options, an existing
  * breaker takes them over (for all processes). `options` NULL: attach only, to
  * what is there.
+ *
+ * `name`: 1 to 48 bytes.
  *
  * Ownership: `*breaker` is the caller's, to be given to fb_breaker_close; it
  * keeps the region. Everything else is borrowed for the call.
@@ -1555,6 +1568,8 @@ fb_status fb_breaker_get_stats(const struct fb_breaker *breaker,
 /**
  * Opens a histogram: creates it or attaches to it. `options` NULL: the defaults.
  *
+ * `name`: 1 to 48 bytes.
+ *
  * Ownership: `*histogram` is the caller's, to be given to fb_histogram_close; it
  * keeps the region. Everything else is borrowed for the call.
  * Threads: any.
@@ -1588,8 +1603,8 @@ fb_status fb_histogram_close(struct fb_histogram *histogram);
 fb_status fb_histogram_record_ns(const struct fb_histogram *histogram, uint64_t ns);
 
 /**
- * The duration that `percent` of those recorded do not exceed, with an error of
- * at most 1.1 %.
+ * The duration that `percent` of those recorded do not exceed: within 1.1 % of
+ * it from 1 us to 17 minutes, and never outside the extremes.
  *
  * Threads: any.
  * Cost: reads all buckets; for the cold path. For several percentiles of the

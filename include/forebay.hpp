@@ -295,13 +295,14 @@ public:
     LimiterOptions(const char *rate) : rate_(rate) {}
     LimiterOptions(std::string rate) : rate_(std::move(rate)) {}
 
-    /// A rate for requests of this tier; at most 15, names of 1 to 31 bytes.
+    /// A rate for requests of this tier; at most 15, names of 1 to 31 bytes other
+    /// than "default", which is the limiter's own rate.
     LimiterOptions &tier(std::string name, Rate rate) {
         tiers_.emplace_back(std::move(name), std::move(rate));
         return *this;
     }
-    /// How many keys may have a bucket that is not full at once; it fixes the
-    /// memory. 65,536 unless said otherwise.
+    /// How many keys may have a bucket that is not full at once without crowding
+    /// each other; it fixes the memory. 65,536 unless said otherwise.
     LimiterOptions &max_keys(std::uint64_t count) {
         max_keys_ = count;
         return *this;
@@ -314,7 +315,8 @@ private:
     std::optional<std::uint64_t> max_keys_;
 };
 
-/// What a request costs: one token at the default tier, now, unless said otherwise.
+/// What a request costs: one token at the default tier, now, unless said
+/// otherwise. A cost of 0 only looks.
 class Charge {
 public:
     Charge() = default;
@@ -357,6 +359,9 @@ struct Verdict {
     explicit operator bool() const noexcept { return allowed; }
 };
 
+/// What a limiter counted since it was created, in all processes.
+using LimiterStats = fb_limiter_stats;
+
 /// A token bucket per key.
 class Limiter {
 public:
@@ -396,11 +401,11 @@ public:
     }
 
     /// What it counted, in all processes.
-    [[nodiscard]] fb_limiter_stats stats() const { return try_stats().value(); }
-    Result<fb_limiter_stats> try_stats() const noexcept {
-        fb_limiter_stats stats = fb_limiter_stats_init();
-        return detail::result<fb_limiter_stats>(fb_limiter_get_stats(handle_.get(), &stats),
-                                                [&](fb_status) { return stats; });
+    [[nodiscard]] LimiterStats stats() const { return try_stats().value(); }
+    Result<LimiterStats> try_stats() const noexcept {
+        LimiterStats stats = fb_limiter_stats_init();
+        return detail::result<LimiterStats>(fb_limiter_get_stats(handle_.get(), &stats),
+                                            [&](fb_status) { return stats; });
     }
 
     /// The C handle, which stays this object's.
@@ -435,17 +440,18 @@ private:
 /// How to open a cache. What is not said has its default (see fb_cache_options).
 class CacheOptions {
 public:
-    /// Memory in the region, all included.
+    /// Memory in the region, all included; at least 16 KiB.
     CacheOptions &bytes(std::uint64_t bytes) { return set(&fb_cache_options::bytes, "bytes", bytes); }
-    /// The most entries.
+    /// The most entries; each takes about 80 bytes beside its key and value.
     CacheOptions &max_entries(std::uint64_t count) {
         return set(&fb_cache_options::max_entries, "max_entries", count);
     }
-    /// The largest key and value together.
+    /// The largest key and value together; at most about a quarter of a shard.
     CacheOptions &max_item(std::uint64_t bytes) {
         return set(&fb_cache_options::max_item, "max_item", bytes);
     }
-    /// How many parts it has; a power of two.
+    /// How many parts it has, each with a lock of its own for writers; a power of
+    /// two.
     CacheOptions &shards(std::uint64_t count) {
         return set(&fb_cache_options::shards, "shards", count);
     }
@@ -505,13 +511,22 @@ struct Entry {
     std::string value;
     /// One of enum fb_codec, or the program's own.
     std::uint32_t codec;
-    /// Another number after each set of the key.
+    /// A number that no other value of this key has had or will have.
     std::uint64_t version;
     /// How long ago it was set.
     Duration age;
     /// How long it will live; none: without end.
     std::optional<Duration> ttl;
 };
+
+/// What a cache counted since it was created, in all processes, and what it holds.
+using CacheStats = fb_cache_stats;
+
+/// hits / (hits + misses); 0 when there were none.
+[[nodiscard]] inline double hit_rate(const CacheStats &stats) noexcept {
+    const auto reads = static_cast<double>(stats.hits) + static_cast<double>(stats.misses);
+    return reads > 0 ? static_cast<double>(stats.hits) / reads : 0.0;
+}
 
 /// Bytes by key.
 class Cache {
@@ -618,7 +633,7 @@ public:
         return detail::done(fb_cache_clear(handle_.get()));
     }
 
-    /// How many entries it holds, some of which may have expired.
+    /// How many entries it holds, expired ones included until they make room.
     [[nodiscard]] std::uint64_t size() const { return try_size().value(); }
     Result<std::uint64_t> try_size() const noexcept {
         std::uint64_t entries = 0;
@@ -628,11 +643,11 @@ public:
     [[nodiscard]] bool empty() const { return size() == 0; }
 
     /// What it counted, in all processes, and what it holds.
-    [[nodiscard]] fb_cache_stats stats() const { return try_stats().value(); }
-    Result<fb_cache_stats> try_stats() const noexcept {
-        fb_cache_stats stats = fb_cache_stats_init();
-        return detail::result<fb_cache_stats>(fb_cache_get_stats(handle_.get(), &stats),
-                                              [&](fb_status) { return stats; });
+    [[nodiscard]] CacheStats stats() const { return try_stats().value(); }
+    Result<CacheStats> try_stats() const noexcept {
+        CacheStats stats = fb_cache_stats_init();
+        return detail::result<CacheStats>(fb_cache_get_stats(handle_.get(), &stats),
+                                          [&](fb_status) { return stats; });
     }
 
     /// The C handle, which stays this object's.
@@ -680,12 +695,6 @@ private:
     detail::Handle<fb_cache, fb_cache_close> handle_;
 };
 
-/// hits / (hits + misses); 0 when there were none.
-[[nodiscard]] inline double hit_rate(const fb_cache_stats &stats) noexcept {
-    const auto reads = static_cast<double>(stats.hits) + static_cast<double>(stats.misses);
-    return reads > 0 ? static_cast<double>(stats.hits) / reads : 0.0;
-}
-
 // ---------------------------------------------------------------- Breaker
 
 /// How to open a breaker. What is not said has its default (see
@@ -697,8 +706,8 @@ public:
         options_.failure_threshold = failures == 0 ? FB_NO_THRESHOLD : failures;
         return *this;
     }
-    /// Share of failures in the window that opens it, above 0 and at most 1;
-    /// nullopt: never.
+    /// Share of failures in the window that opens it (that or more), above 0 and
+    /// at most 1, kept to a millionth; nullopt: never.
     BreakerOptions &failure_rate(std::optional<double> rate) {
         options_.failure_rate = rate.value_or(FB_NO_RATE);
         // Zero and FB_NO_RATE have other meanings in C.
@@ -708,7 +717,7 @@ public:
         }
         return *this;
     }
-    /// Calls in the window before the rate counts.
+    /// Calls in the window before the rate counts, at most 500,000.
     BreakerOptions &volume_threshold(std::uint32_t calls) {
         return set(&fb_breaker_options::volume_threshold, "volume_threshold", calls);
     }
@@ -716,20 +725,20 @@ public:
     BreakerOptions &window(Duration length) {
         return set(&fb_breaker_options::window_ns, "window", detail::whole(length, "window", wrong_));
     }
-    /// How long it stays open.
+    /// How long it stays open, 1 ms to 30 days, in whole milliseconds.
     BreakerOptions &open_for(Duration time) {
         return set(&fb_breaker_options::open_for_ns, "open_for",
                    detail::whole(time, "open_for", wrong_));
     }
-    /// Successes that close it when half-open.
+    /// Probes that must succeed to close it. One that fails opens it again.
     BreakerOptions &success_threshold(std::uint32_t successes) {
         return set(&fb_breaker_options::success_threshold, "success_threshold", successes);
     }
-    /// Probes in flight at once when half-open, at most 16.
+    /// Probes in flight at once when half-open, over all processes, at most 16.
     BreakerOptions &half_open_calls(std::uint32_t calls) {
         return set(&fb_breaker_options::half_open_calls, "half_open_calls", calls);
     }
-    /// How long a probe may take before another takes its place.
+    /// How long a probe may take before another takes its place, 1 ms to a day.
     BreakerOptions &probe_lease(Duration time) {
         return set(&fb_breaker_options::probe_lease_ns, "probe_lease",
                    detail::whole(time, "probe_lease", wrong_));
@@ -815,6 +824,9 @@ private:
     std::uint64_t number_;
 };
 
+/// What a breaker counted since it was created, in all processes.
+using BreakerStats = fb_breaker_stats;
+
 /// A circuit breaker.
 class Breaker {
 public:
@@ -874,11 +886,11 @@ public:
     }
 
     /// What it counted, in all processes.
-    [[nodiscard]] fb_breaker_stats stats() const { return try_stats().value(); }
-    Result<fb_breaker_stats> try_stats() const noexcept {
-        fb_breaker_stats stats = fb_breaker_stats_init();
-        return detail::result<fb_breaker_stats>(fb_breaker_get_stats(handle_.get(), &stats),
-                                                [&](fb_status) { return stats; });
+    [[nodiscard]] BreakerStats stats() const { return try_stats().value(); }
+    Result<BreakerStats> try_stats() const noexcept {
+        BreakerStats stats = fb_breaker_stats_init();
+        return detail::result<BreakerStats>(fb_breaker_get_stats(handle_.get(), &stats),
+                                            [&](fb_status) { return stats; });
     }
 
     /// The sentence for a caller who was rejected.
@@ -954,8 +966,9 @@ public:
         return std::invoke(std::forward<F>(function));
     }
 
-    /// The duration that `percent` of those recorded do not exceed, within
-    /// 1.1 %; none when nothing was recorded.
+    /// The duration that `percent` (0 to 100) of those recorded do not exceed:
+    /// within 1.1 % of it from 1 us to 17 minutes, and never outside the
+    /// extremes; none when nothing was recorded.
     [[nodiscard]] std::optional<Duration> percentile(double percent) const {
         return try_percentile(percent).value();
     }
@@ -1017,7 +1030,8 @@ private:
 /// fb_region_options).
 class RegionOptions {
 public:
-    /// The size of a region that is created.
+    /// The size of a region that is created, a multiple of 8; an existing one
+    /// keeps its own.
     RegionOptions &bytes(std::uint64_t bytes) {
         if (bytes == 0) {
             wrong_ = detail::invalid("bytes", "0", "above 0");
@@ -1025,7 +1039,8 @@ public:
         options_.bytes = bytes;
         return *this;
     }
-    /// The permission bits of a file that is created: 0600 or 0660.
+    /// The permission bits of a file that is created: 0600, or 0660 to share it
+    /// with a group. An existing file that lets in more is refused.
     RegionOptions &mode(std::uint32_t mode) {
         if (mode == 0) {
             wrong_ = detail::invalid("mode", "0", "0600 or 0660");
@@ -1037,9 +1052,11 @@ public:
     RegionOptions &create(bool create) { return flag(FB_REGION_NO_CREATE, !create); }
     /// Start anew unless another live process has the region open.
     RegionOptions &fresh(bool fresh) { return flag(FB_REGION_FRESH, fresh); }
-    /// The last process to close the region removes its file.
+    /// The last process to close the region removes its file. Fixed when the
+    /// region is created.
     RegionOptions &ephemeral(bool ephemeral) { return flag(FB_REGION_EPHEMERAL, ephemeral); }
-    /// The clock stands still until advance: for tests.
+    /// The clock stands still until advance: for tests. Fixed when the region is
+    /// created.
     RegionOptions &manual_clock(bool manual) { return flag(FB_REGION_MANUAL_CLOCK, manual); }
 
 private:
@@ -1086,11 +1103,15 @@ struct Events {
     std::uint64_t lost = 0;
 };
 
-/// A region of memory that holds limiters, caches, breakers and histograms.
+/// What a region holds.
+using RegionStats = fb_region_stats;
+
+/// A region of memory that holds limiters, caches, breakers and histograms, by
+/// names of 1 to 48 bytes.
 class Region {
 public:
-    /// Opens a shared region by name ([A-Za-z0-9._-], 1 to 48 bytes) or by path
-    /// (with a '/'): creates it or attaches to it.
+    /// Opens a shared region by name ([A-Za-z0-9._-], 1 to 48 bytes, not beginning
+    /// with '.') or by path (with a '/'): creates it or attaches to it.
     [[nodiscard]] static Region open(std::string_view name_or_path,
                                      const RegionOptions &options = RegionOptions()) {
         return try_open(name_or_path, options).value();
@@ -1232,11 +1253,11 @@ public:
     }
 
     /// What it holds.
-    [[nodiscard]] fb_region_stats stats() const { return try_stats().value(); }
-    Result<fb_region_stats> try_stats() const noexcept {
-        fb_region_stats stats = fb_region_stats_init();
-        return detail::result<fb_region_stats>(fb_region_get_stats(handle_.get(), &stats),
-                                               [&](fb_status) { return stats; });
+    [[nodiscard]] RegionStats stats() const { return try_stats().value(); }
+    Result<RegionStats> try_stats() const noexcept {
+        RegionStats stats = fb_region_stats_init();
+        return detail::result<RegionStats>(fb_region_get_stats(handle_.get(), &stats),
+                                           [&](fb_status) { return stats; });
     }
 
     /// All objects.

@@ -31,40 +31,43 @@ export type Key = string | Uint8Array | readonly (string | Uint8Array | number)[
 
 /** How to open a region. */
 export interface RegionOptions {
-  /** Size of a region that is created: default 16 MiB. An existing one keeps its own. */
+  /** Size of a region that is created, a multiple of 8: default 16 MiB. An existing one keeps its own. */
   bytes?: number
-  /** Permission bits of a created file: `0o600` (default) or `0o660`. */
+  /**
+   * Permission bits of a created file: `0o600` (default), or `0o660` to share it
+   * with a group. An existing file that lets in more is refused.
+   */
   mode?: number
   /** `false`: attach only; a missing file is `FB_E_NOT_FOUND`. */
   create?: boolean
   /** Start anew unless another live process has the region open. */
   fresh?: boolean
-  /** The last process to close it removes the file. */
+  /** The last process to close it removes the file. Fixed when created. */
   ephemeral?: boolean
-  /** The clock stands still until {@link Region.advance}: for tests. */
+  /** The clock stands still until {@link Region.advance}: for tests. Fixed when created. */
   manualClock?: boolean
 }
 
 /**
  * Opens a shared region, creating it if it is not there.
  *
- * @param nameOrPath a name of 1 to 48 of `A-Za-z0-9._-` (the file is at the
- * standard place), or a path, which contains a `/`.
+ * @param nameOrPath a name of 1 to 48 of `A-Za-z0-9._-`, not beginning with `.`
+ * (the file is at the standard place), or a path, which contains a `/`.
  * @throws ForebayError whose code tells the cause: `FB_E_PERMISSION`,
  * `FB_E_CORRUPT`, `FB_E_LAYOUT`, `FB_E_OUT_OF_SPACE`, …
  */
 export function open(nameOrPath: string, options?: RegionOptions): Region
 
-/** Makes a region that only this process (with its worker's own) sees. */
+/** Makes a region that only this thread sees: nothing to set up, nothing left. */
 export function privateRegion(options?: Pick<RegionOptions, 'bytes' | 'manualClock'>): Region
 
 /**
  * A region of memory and the objects in it.
  *
- * Objects live in the region under their names: whoever opens the same name
- * gets the same object. Sizes are fixed by whoever came first and a different
- * one is `FB_E_GEOMETRY`; rates, TTLs and thresholds are those of whoever
- * opened last, for all.
+ * Objects live in the region under their names, of 1 to 48 bytes: whoever opens
+ * the same name gets the same object. Sizes are fixed by whoever came first and
+ * a different one is `FB_E_GEOMETRY`; rates, TTLs and thresholds are those of
+ * whoever opened last, for all.
  */
 export class Region {
   private constructor()
@@ -122,15 +125,19 @@ export interface ObjectInfo {
 export interface RegionStats {
   /** Size of the region. */
   bytes: number
-  /** Bytes taken. */
+  /** Bytes that the header and the objects take. */
   used: number
+  /** How many objects there are. */
   objects: number
-  /** Live processes that have it open. */
+  /** Live processes that have it open; 1 for a private region. */
   seats: number
+  /** How many may. */
   seatsMax: number
   /** Events since it was created. */
   events: number
-  /** Cache shards that were cleared because a process died in them. */
+  /** Events that could not be written. */
+  eventsDropped: number
+  /** Structures that recovery cleared because their holder had died. */
   resets: number
 }
 
@@ -167,14 +174,21 @@ export interface RateOptions {
   rate: number | string
   /** The period, when `rate` is a number. */
   per?: Duration
-  /** Requests at once: default as many as the rate says. */
+  /** Requests at once: default as many as the rate says; at least 1. */
   burst?: number
 }
 
 export interface LimiterOptions extends RateOptions {
-  /** Rates by tier, at most 15; `'unlimited'` is one. An unknown tier gets the limiter's own. */
+  /**
+   * Rates by tier, at most 15, names of 1 to 31 bytes other than `default`;
+   * `'unlimited'` is a rate. An unknown tier gets the limiter's own; one that is
+   * not named again stays.
+   */
   tiers?: Readonly<Record<string, Rate>>
-  /** Keys whose bucket is not full, at once: default 65,536. Fixed when created. */
+  /**
+   * Keys whose bucket is not full, at once, without crowding each other: default
+   * 65,536; 16 bytes each and a quarter to spare. Fixed when created.
+   */
   maxKeys?: number
 }
 
@@ -193,7 +207,7 @@ export class Verdict {
 }
 
 /**
- * Token buckets by key. `cost` is a whole number from 0, default 1; a cost
+ * Token buckets by key. `cost` is a whole number, default 1: 0 only looks, one
  * above the burst is refused and spends nothing. Nothing here allocates in the
  * engine or waits for a lock.
  */
@@ -212,26 +226,40 @@ export class Limiter {
 }
 
 export interface LimiterStats {
+  /** Requests admitted. */
   admitted: number
+  /** Requests refused. */
   refused: number
-  /** Buckets given up, not full, for lack of slots. */
+  /** Buckets that were not full when another key took their slot. */
   evictedLive: number
   /** Requests with a tier that the limiter does not have. */
   unknownTier: number
-  /** Key slots. */
+  /** Requests refused because others kept changing the key's slots; among `refused`. */
+  contended: number
+  /** Slots of the table, one for each bucket that is not full. */
   slots: number
 }
 
 export interface CacheOptions {
-  /** Memory in the region, all included: default 4 MiB, at least 64 KiB. Fixed when created. */
+  /** Memory in the region, all included: default 4 MiB, at least 16 KiB. Fixed when created. */
   bytes?: number
-  /** Default `bytes / 512`. Fixed when created. */
+  /** Default `bytes / 512`; each takes about 80 bytes beside its key and value. Fixed when created. */
   maxEntries?: number
-  /** Largest key and value together: default and at most 1/8 of a shard. Fixed when created. */
+  /**
+   * Largest key and value together, up to about a quarter of a shard: default an
+   * eighth of that or 64 KiB, whichever is more; 94 KiB in 4 MiB. Fixed when created.
+   */
   maxItem?: number
-  /** A power of two. Fixed when created. */
+  /**
+   * Parts, each with a lock of its own for writers, a power of two: default at
+   * most four a core, fewer where one would have less than 128 entries or less
+   * room than 32 of the largest items. Fixed when created.
+   */
   shards?: number
-  /** Time to live of entries that are set without one: default for ever. */
+  /**
+   * Time to live of entries that are set without one: default as it is in a
+   * cache that is there, for ever in a new one.
+   */
   ttl?: Duration
 }
 
@@ -271,7 +299,7 @@ export class Cache<V = unknown> {
   delete(key: Key): boolean
   /** Removes everything. */
   clear(): void
-  /** Entries, expired ones included until they are swept. */
+  /** Entries, expired ones included until they make room. */
   readonly size: number
   stats(): CacheStats
 }
@@ -280,51 +308,68 @@ export interface Entry<V> {
   value: V
   /** A number stands for a codec that this package does not decode: the value is a `Buffer`. */
   codec: 'bytes' | 'text' | 'json' | number
-  /** Changes with every `set`. */
+  /** A number that no other value of this key has had or will have. */
   version: number
+  /** When it was set, by the wall clock at the region's creation and the region's clock since. */
   created: Date
   /** Milliseconds left; `null` for ever. */
   ttl: number | null
 }
 
 export interface CacheStats {
+  /** Reads that found a value. */
   hits: number
+  /** Reads that found none. */
   misses: number
+  /** Values stored. */
   sets: number
+  /** Values deleted. */
   deletes: number
+  /** Live entries that made room for others. */
   evictions: number
+  /** Expired entries that made room for others. */
   expirations: number
   /** Sets refused because key and value exceed `maxItem`. */
   tooLarge: number
-  /** Calls that found the shard held. */
+  /** Writes that could not get their shard's lock in time. */
   busy: number
-  /** Shards cleared because a process died in them. */
+  /** Shards cleared because a process died while it wrote to them. */
   resets: number
+  /** Entries now, expired ones included until they make room. */
   entries: number
+  /** Bytes that they take. */
   bytesUsed: number
+  /** Bytes there are for them. */
   bytesCapacity: number
+  /** The largest key and value together that is stored. */
+  maxItem: number
+  /** The most entries. */
   maxEntries: number
+  /** Its parts, each with a lock of its own for writers. */
   shards: number
   /** `hits / (hits + misses)`, 0 before the first. */
   hitRate: number
 }
 
 export interface BreakerOptions {
-  /** Consecutive failures that open it: default 5, 0 for off. */
+  /** Consecutive failures that open it: default 5, at most 1,000,000, 0 for off. */
   failureThreshold?: number
-  /** Share of failures in the window that opens it: default 0.5, `null` for off. */
+  /**
+   * Share of failures in the window that opens it, that or more: default 0.5,
+   * above 0 and at most 1, kept to a millionth, `null` for off.
+   */
   failureRate?: number | null
-  /** Calls in the window before the share counts: default 10. */
+  /** Calls in the window before the share counts: default 10, at most 500,000. */
   volumeThreshold?: number
-  /** Length of the window: default 10 s. */
+  /** Length of the window: default 10 s, from 10 ms to a day. */
   window?: Duration
-  /** How long it stays open: default 60 s. */
+  /** How long it stays open: default 60 s, from 1 ms to 30 days, in whole milliseconds. */
   openFor?: Duration
-  /** Successful probes that close it: default 2. */
+  /** Probes that must succeed to close it: default 2, at most 1,000,000. One that fails opens it again. */
   successThreshold?: number
-  /** Probes in flight at once when half-open: default 1. */
+  /** Probes in flight at once when half-open, over all processes: default 1, at most 16. */
   halfOpenCalls?: number
-  /** How long a probe may take before its place is given to another: default 30 s. */
+  /** How long a probe may take before its place is given to another: default 30 s, from 1 ms to a day. */
   probeLease?: Duration
 }
 
@@ -374,19 +419,27 @@ export class Permit {
 }
 
 export interface BreakerStats {
+  /** Calls that worked and counted. */
   successes: number
+  /** Calls that failed and counted. */
   failures: number
+  /** Calls that were the caller's to cancel, or said to be neither. */
   ignored: number
+  /** Calls not let through. */
   rejected: number
-  /** Results that came too late to count. */
+  /** Results that came too late to count; not among the above. */
   late: number
+  /** Times it opened. */
   opened: number
+  /** Times it half-opened. */
   halfOpened: number
+  /** Times it closed. */
   closed: number
+  /** Probes let through. */
   probes: number
 }
 
-/** Latencies with a relative error of at most 1.1 %. */
+/** Latencies: exact counts and sums, percentiles within 1.1 % from 1 µs to 17 minutes. */
 export class Histogram {
   private constructor()
   readonly name: string

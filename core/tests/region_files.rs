@@ -27,6 +27,7 @@ fn child() {
         "creates-under-umask" => creates_under_umask(&stage),
         "changes-directory" => changes_directory(&stage),
         "fills-a-small-file-system" => fills_a_small_file_system(&stage),
+        "has-few-descriptors" => has_few_descriptors(&stage),
         "has-a-file-size-limit" => has_a_file_size_limit(&stage),
         "is-interrupted" => is_interrupted(&stage),
         "has-a-memory-limit" => has_a_memory_limit(&mut stage),
@@ -396,14 +397,17 @@ fn a_directory_of_another_user_is_refused() {
     fs::create_dir(&directory).unwrap();
     // SAFETY: has no preconditions and cannot fail.
     let user = unsafe { libc::geteuid() };
-    if std::os::unix::fs::chown(&directory, Some(65_534), None).is_err() {
+    if std::os::unix::fs::chown(&directory, Some(user + 1), None).is_err() {
         return skip("a_directory_of_another_user_is_refused", "needs root");
     }
     assert_eq!(
         Region::open(&format!("{directory}/region"))
             .unwrap_err()
             .to_string(),
-        format!("{directory}: the directory belongs to user 65534, not to user {user} or root")
+        format!(
+            "{directory}: the directory belongs to user {}, not to user {user} or root",
+            user + 1
+        )
     );
 }
 
@@ -765,6 +769,44 @@ fn a_full_file_system_is_an_error_that_names_the_setting_and_never_a_crash() {
             "a_full_file_system_is_an_error_that_names_the_setting_and_never_a_crash",
             format_args!("cannot mount: {why}"),
         ),
+    }
+}
+
+fn has_few_descriptors(stage: &Stage) {
+    let path = stage.argument(0);
+    let limit = |most: libc::rlim_t| {
+        let limit = libc::rlimit {
+            rlim_cur: most,
+            rlim_max: 1024,
+        };
+        // SAFETY: plain system call about this process.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    };
+    let open = fs::read_dir("/proc/self/fd").unwrap().count() as libc::rlim_t - 1;
+    for spare in 0..4 {
+        limit(open + spare);
+        let outcome = match Region::options().create(false).open(path) {
+            Ok(_) => "opened".to_owned(),
+            Err(Error::Io { errno, .. }) if errno == libc::EMFILE => "too many".to_owned(),
+            Err(other) => other.to_string(),
+        };
+        limit(1024);
+        stage.say(outcome);
+    }
+}
+
+#[test]
+fn without_descriptors_left_the_error_says_so() {
+    let place = Place::new();
+    let path = place.file("region");
+    drop(small(&path));
+    let mut child = Player::start("has-few-descriptors", &[&path]);
+    let said: Vec<String> = (0..4).map(|_| child.hear()).collect();
+    child.finish();
+    assert_eq!(said[0], "too many");
+    assert_eq!(said[3], "opened");
+    for outcome in said {
+        assert!(outcome == "too many" || outcome == "opened", "{outcome}");
     }
 }
 

@@ -48,21 +48,22 @@ pub struct fb_breaker_options {
     /// Failures in a row that open the breaker, at most 1,000,000. 0: 5.
     /// FB_NO_THRESHOLD: never.
     pub failure_threshold: u32,
-    /// Share of failures in the window that opens it, above 0 and at most 1.
-    /// 0: 0.5. FB_NO_RATE: never.
+    /// Share of failures in the window that opens it (that or more), above 0 and
+    /// at most 1, kept to a millionth. 0: 0.5. FB_NO_RATE: never.
     pub failure_rate: f64,
     /// The window's length, 10 ms to a day. 0: 10 s.
     pub window_ns: u64,
-    /// How long it stays open, 1 ms to 30 days. 0: 60 s.
+    /// How long it stays open, 1 ms to 30 days, in whole milliseconds. 0: 60 s.
     pub open_for_ns: u64,
     /// How long a probe may take before another takes its place, 1 ms to
     /// a day. 0: 30 s.
     pub probe_lease_ns: u64,
-    /// Calls in the window before the rate counts. 0: 10.
+    /// Calls in the window before the rate counts, at most 500,000. 0: 10.
     pub volume_threshold: u32,
-    /// Successes that close it when half-open. 0: 2.
+    /// Probes that must succeed to close it, at most 1,000,000. 0: 2.
     pub success_threshold: u32,
-    /// Probes in flight at once when half-open, at most 16. 0: 1.
+    /// Probes in flight at once when half-open, over all processes, at most 16.
+    /// 0: 1.
     pub half_open_calls: u32,
     /// Must be 0.
     pub reserved: u32,
@@ -79,15 +80,15 @@ pub struct fb_breaker_stats {
     pub struct_size: u32,
     /// 0.
     pub reserved: u32,
-    /// Calls that succeeded.
+    /// Calls that succeeded and counted.
     pub successes: u64,
-    /// Calls that failed.
+    /// Calls that failed and counted.
     pub failures: u64,
     /// Calls that were neither.
     pub ignored: u64,
     /// Calls not made, because it was open.
     pub rejected: u64,
-    /// Results that came too late to count.
+    /// Results that came too late to count; not among the above.
     pub late: u64,
     /// How often it opened.
     pub opened: u64,
@@ -111,6 +112,8 @@ const _: () = {
 /// Opens a breaker: creates it or attaches to it. With options, an existing
 /// breaker takes them over (for all processes). `options` NULL: attach only, to
 /// what is there.
+///
+/// `name`: 1 to 48 bytes.
 ///
 /// Ownership: `*breaker` is the caller's, to be given to fb_breaker_close; it
 /// keeps the region. Everything else is borrowed for the call.

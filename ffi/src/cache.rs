@@ -44,18 +44,20 @@ pub struct fb_cache_options {
     pub struct_size: u32,
     /// Must be 0.
     pub reserved: u32,
-    /// Memory in the region, all included. 0: 4 MiB. At least 64 KiB.
+    /// Memory in the region, all included, at least 16 KiB. 0: 4 MiB.
     pub bytes: u64,
-    /// The most entries. 0: one for every 512 bytes.
+    /// The most entries; each takes about 80 bytes beside its key and value.
+    /// 0: one for every 512 bytes.
     pub max_entries: u64,
-    /// The largest key and value together. 0: an eighth of a shard, the most
-    /// that is allowed.
+    /// The largest key and value together, at most about a quarter of a shard.
+    /// 0: an eighth of that most or 64 KiB, whichever is more; 94 KiB in 4 MiB.
     pub max_item: u64,
     /// How many parts it has, each with a lock of its own for writers: a power
-    /// of two. 0: by cores and size.
+    /// of two. 0: at most four a core, fewer where one would have less than 128
+    /// entries or less room than 32 of the largest items.
     pub shards: u64,
     /// How long entries live unless fb_cache_set_with says otherwise. 0 or
-    /// FB_NEVER: without end.
+    /// FB_NEVER: as it is in a cache that is there, without end in a new one.
     pub ttl_ns: u64,
 }
 
@@ -70,7 +72,7 @@ pub struct fb_entry {
     pub struct_size: u32,
     /// How the value is encoded: one of `enum fb_codec`, or the program's own.
     pub codec: u32,
-    /// Another number after each set of the key.
+    /// A number that no other value of this key has had or will have.
     pub version: u64,
     /// How long ago it was set.
     pub age_ns: u64,
@@ -97,25 +99,25 @@ pub struct fb_cache_stats {
     pub sets: u64,
     /// Entries deleted on demand.
     pub deletes: u64,
-    /// Entries that made room for others.
+    /// Live entries that made room for others.
     pub evictions: u64,
-    /// Entries whose time was up.
+    /// Expired entries that made room for others.
     pub expirations: u64,
-    /// Values not stored for their size.
+    /// Sets refused because the item was too large.
     pub too_large: u64,
-    /// Calls that found their shard held by another participant.
+    /// Writes that could not get their shard's lock in time.
     pub busy: u64,
     /// Shards that were cleared because a process died while writing there.
     pub resets: u64,
-    /// Entries that it holds.
+    /// Entries there now, expired ones included until they make room.
     pub entries: u64,
     /// Bytes that they take.
     pub bytes_used: u64,
-    /// Bytes that entries can take.
+    /// Bytes there are for them.
     pub bytes_capacity: u64,
     /// The most entries.
     pub max_entries: u64,
-    /// The largest key and value together.
+    /// The largest key and value together that is stored.
     pub max_item: u64,
     /// How many parts it has.
     pub shards: u64,
@@ -139,8 +141,10 @@ pub type fb_place_fn =
     Option<unsafe extern "C" fn(context: *mut c_void, len: usize) -> *mut c_void>;
 
 /// Opens a cache: creates it or attaches to it. With options, an existing cache
-/// takes over the TTL (for all processes); another size than it has is an error.
-/// `options` NULL: attach only, to what is there.
+/// takes over the TTL, if one is given (for all processes); another size than it
+/// has is an error. `options` NULL: attach only, to what is there.
+///
+/// `name`: 1 to 48 bytes.
 ///
 /// Ownership: `*cache` is the caller's, to be given to fb_cache_close; it keeps
 /// the region. Everything else is borrowed for the call.
@@ -533,7 +537,8 @@ pub unsafe extern "C" fn fb_cache_delete(
 /// Removes all entries, for all processes.
 ///
 /// Threads: any.
-/// Cost: the same for any number of entries; no allocation.
+/// Cost: the same for any number of entries, in proportion to the cache's index;
+/// no allocation; locks one shard after the other.
 /// Returns: FB_OK.
 #[no_mangle]
 pub unsafe extern "C" fn fb_cache_clear(cache: *const fb_cache) -> fb_status {
@@ -544,7 +549,7 @@ pub unsafe extern "C" fn fb_cache_clear(cache: *const fb_cache) -> fb_status {
     })
 }
 
-/// How many entries the cache holds, some of which may have expired.
+/// How many entries the cache holds, expired ones included until they make room.
 ///
 /// Threads: any.
 /// Cost: one load a shard; no allocation, no lock.

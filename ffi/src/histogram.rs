@@ -70,6 +70,8 @@ const _: () = {
 
 /// Opens a histogram: creates it or attaches to it. `options` NULL: the defaults.
 ///
+/// `name`: 1 to 48 bytes.
+///
 /// Ownership: `*histogram` is the caller's, to be given to fb_histogram_close; it
 /// keeps the region. Everything else is borrowed for the call.
 /// Threads: any.
@@ -131,8 +133,8 @@ pub unsafe extern "C" fn fb_histogram_record_ns(
     })
 }
 
-/// The duration that `percent` of those recorded do not exceed, with an error of
-/// at most 1.1 %.
+/// The duration that `percent` of those recorded do not exceed: within 1.1 % of
+/// it from 1 us to 17 minutes, and never outside the extremes.
 ///
 /// Threads: any.
 /// Cost: reads all buckets; for the cold path. For several percentiles of the

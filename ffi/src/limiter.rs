@@ -41,7 +41,7 @@ pub struct fb_rate {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct fb_tier {
-    /// Its name, 1 to 31 bytes, ended by NUL.
+    /// Its name, 1 to 31 bytes other than "default", ended by NUL.
     pub name: *const c_char,
     /// Its rate.
     pub rate: fb_rate,
@@ -57,12 +57,12 @@ pub struct fb_limiter_options {
     pub reserved: u32,
     /// The rate of the tier "default".
     pub rate: fb_rate,
-    /// Further tiers, at most 15.
+    /// Further tiers, at most 15; a tier that is not named again stays.
     pub tiers: *const fb_tier,
     /// How many.
     pub tier_count: usize,
-    /// How many keys may have a bucket that is not full at once; it fixes the
-    /// memory. 0: 65,536.
+    /// How many keys may have a bucket that is not full at once without crowding
+    /// each other, at most 2^28; it fixes the memory. 0: 65,536.
     pub max_keys: u64,
 }
 
@@ -96,14 +96,15 @@ pub struct fb_limiter_stats {
     pub admitted: u64,
     /// Requests refused.
     pub refused: u64,
-    /// Buckets that were dropped before they were full again: max_keys is too small.
+    /// Buckets that were not full when another key took their slot: max_keys is
+    /// too small.
     pub evicted_live: u64,
     /// Requests that named a tier which the limiter does not have.
     pub unknown_tier: u64,
     /// Requests refused because others kept changing the key's slots; they are
     /// among `refused` too.
     pub contended: u64,
-    /// How many buckets there is room for.
+    /// Slots of the table, one for each bucket that is not full.
     pub slots: u64,
 }
 
@@ -122,6 +123,8 @@ const _: () = {
 /// Opens a limiter: creates it or attaches to it. With options, an existing
 /// limiter takes over the rates (for all processes); another `max_keys` than it
 /// has is an error. `options` NULL: attach only, to what is there.
+///
+/// `name`: 1 to 48 bytes.
 ///
 /// Ownership: `*limiter` is the caller's, to be given to fb_limiter_close; it
 /// keeps the region. Everything else is borrowed for the call.
@@ -238,7 +241,7 @@ pub unsafe extern "C" fn fb_limiter_take(
 }
 
 /// Takes `cost` tokens from the key's bucket at a tier's rate. The bucket is the
-/// key's: a tier only picks the rate. A cost of 0 spends nothing and is admitted;
+/// key's: a tier only picks the rate. A cost of 0 only looks and is not counted;
 /// a cost beyond the burst is refused and never admitted.
 ///
 /// `tier` NULL: the default tier; a tier that the limiter does not have is the

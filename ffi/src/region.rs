@@ -20,7 +20,8 @@ held!(fb_region, 0, Region);
 pub const FB_REGION_NO_CREATE: u32 = 1;
 /// Start anew unless another live process has the region open.
 pub const FB_REGION_FRESH: u32 = 2;
-/// The last process to close the region removes its file.
+/// The last process to close the region removes its file. Fixed when the region
+/// is created.
 pub const FB_REGION_EPHEMERAL: u32 = 4;
 /// The clock stands still until fb_region_advance: for tests. Fixed when the
 /// region is created.
@@ -34,13 +35,14 @@ pub struct fb_region_options {
     pub struct_size: u32,
     /// Any of the FB_REGION_ flags, added up.
     pub flags: u32,
-    /// A name ([A-Za-z0-9._-], 1 to 48 bytes) or a path (with a '/') of a
-    /// region to share; NULL: a private one.
+    /// A name ([A-Za-z0-9._-], 1 to 48 bytes, not beginning with '.') or a path
+    /// (with a '/') of a region to share; NULL: a private one.
     pub name_or_path: *const c_char,
-    /// The size of a region that is created, in bytes; an existing one keeps
-    /// its own. 0: 16 MiB.
+    /// The size of a region that is created, in bytes, a multiple of 8; an
+    /// existing one keeps its own. 0: 16 MiB.
     pub bytes: u64,
-    /// The permission bits of a file that is created: 0600 or 0660. 0: 0600.
+    /// The permission bits of a file that is created: 0600, or 0660 to share it
+    /// with a group. An existing file that lets in more is refused. 0: 0600.
     pub mode: u32,
     /// Must be 0.
     pub reserved: u32,
@@ -69,9 +71,9 @@ pub struct fb_region_stats {
     pub seats_max: u64,
     /// Events written since it was created.
     pub events: u64,
-    /// Events that nobody could write, because another was held up writing.
+    /// Events that could not be written.
     pub events_dropped: u64,
-    /// Cache shards that were cleared because a process died while writing there.
+    /// Structures that recovery cleared because their holder had died.
     pub resets: u64,
 }
 
@@ -420,14 +422,16 @@ pub unsafe extern "C" fn fb_region_events(
             };
         }
         let told = found.events.len().min(cap);
-        // The first event that did not fit is where the next call begins.
+        // The first event that did not fit is where the next call begins; what
+        // is lost after it, that call will tell.
         let go_on = found.events.get(told).map_or(found.next, |e| e.sequence);
+        let missing = go_on.saturating_sub(since).saturating_sub(told as u64);
         // SAFETY: as above.
         unsafe {
             count.write(told);
             next.write(go_on);
             if let Some(lost) = lost {
-                lost.write(found.lost);
+                lost.write(missing);
             }
         }
         Ok(fb_code::FB_OK)

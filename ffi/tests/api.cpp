@@ -106,7 +106,7 @@ void caches() {
     CHECK(!pages.set("large", std::string(1 << 20, 'x')));
     pages.clear();
     CHECK(pages.set("one", "1") && pages.size() == 1 && !pages.empty());
-    const fb_cache_stats stats = pages.stats();
+    const forebay::CacheStats stats = pages.stats();
     CHECK(stats.too_large == 1 && stats.max_entries == 500);
     CHECK(forebay::hit_rate(stats) > 0 && forebay::hit_rate(stats) < 1);
     CHECK(forebay::hit_rate(fb_cache_stats_init()) == 0);
@@ -182,7 +182,7 @@ void breakers() {
     CHECK(origin.state() == forebay::State::closed);
     CHECK(forebay::name(forebay::State::half_open) == "half-open"s);
 
-    const fb_breaker_stats stats = origin.stats();
+    const forebay::BreakerStats stats = origin.stats();
     CHECK(stats.successes == 5 && stats.failures == 3 && stats.ignored == 1 && stats.opened == 2);
     CHECK(region.attach_breaker("origin").stats().successes == 5);
 

@@ -181,11 +181,66 @@ static void answers_are_cut_or_completed(void) {
     ANSWERS(FB_OK, fb_histogram_close(histogram));
 }
 
+/* All statistics, from a caller who knows them up to `last` and from one who
+ * knows 16 bytes more. */
+#define CUT_AND_COMPLETED(type, call, handle, last)                                         \
+    do {                                                                                    \
+        union {                                                                             \
+            type stats;                                                                     \
+            unsigned char bytes[sizeof(type) + 24];                                         \
+        } told;                                                                             \
+        type whole = type##_init();                                                         \
+        ANSWERS(FB_OK, call(handle, &whole));                                               \
+        memset(&told, FENCE, sizeof told);                                                  \
+        told.stats.struct_size = offsetof(type, last);                                      \
+        ANSWERS(FB_OK, call(handle, &told.stats));                                          \
+        CHECK(memcmp(told.bytes + 4, (unsigned char *)&whole + 4, offsetof(type, last) - 4) \
+              == 0);                                                                        \
+        CHECK(intact(told.bytes, offsetof(type, last), sizeof told));                       \
+        memset(&told, FENCE, sizeof told);                                                  \
+        told.stats.struct_size = sizeof(type) + 16;                                         \
+        ANSWERS(FB_OK, call(handle, &told.stats));                                          \
+        CHECK(memcmp(told.bytes + 4, (unsigned char *)&whole + 4, sizeof(type) - 4) == 0);  \
+        CHECK(zero(told.bytes, sizeof(type), sizeof(type) + 16));                           \
+        CHECK(intact(told.bytes, sizeof(type) + 16, sizeof told));                          \
+    } while (0)
+
+static void statistics_are_cut_or_completed(void) {
+    fb_limiter_options options = fb_limiter_options_init();
+    options.rate = fb_rate_text("1/s");
+    fb_limiter *limiter = NULL;
+    ANSWERS(FB_OK, fb_limiter_open(region, "limiter", &options, &limiter));
+    ANSWERS(FB_OK, fb_limiter_take(limiter, "k", 1, NULL));
+    ANSWERS(FB_DENIED, fb_limiter_take(limiter, "k", 1, NULL));
+    CUT_AND_COMPLETED(fb_limiter_stats, fb_limiter_get_stats, limiter, contended);
+    ANSWERS(FB_OK, fb_limiter_close(limiter));
+
+    fb_cache_options small = fb_cache_options_init();
+    small.bytes = 64 << 10;
+    fb_cache *cache = NULL;
+    ANSWERS(FB_OK, fb_cache_open(region, "cache", &small, &cache));
+    ANSWERS(FB_OK, fb_cache_set(cache, "k", 1, "v", 1));
+    CUT_AND_COMPLETED(fb_cache_stats, fb_cache_get_stats, cache, max_item);
+    ANSWERS(FB_OK, fb_cache_close(cache));
+
+    fb_breaker *breaker = NULL;
+    fb_breaker_options defaults = fb_breaker_options_init();
+    uint64_t permit = 0;
+    ANSWERS(FB_OK, fb_breaker_open(region, "breaker", &defaults, &breaker));
+    ANSWERS(FB_OK, fb_breaker_enter(breaker, &permit, NULL));
+    ANSWERS(FB_OK, fb_breaker_success(breaker, permit));
+    CUT_AND_COMPLETED(fb_breaker_stats, fb_breaker_get_stats, breaker, probes);
+    ANSWERS(FB_OK, fb_breaker_close(breaker));
+
+    CUT_AND_COMPLETED(fb_region_stats, fb_region_get_stats, region, events_dropped);
+}
+
 int main(void) {
     ANSWERS(FB_OK, fb_region_open(NULL, &region));
     shorter_options_have_the_defaults();
     longer_options_must_be_zero_where_they_are_unknown();
     answers_are_cut_or_completed();
+    statistics_are_cut_or_completed();
     ANSWERS(FB_OK, fb_region_close(region));
     return finish();
 }

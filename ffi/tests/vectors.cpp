@@ -167,7 +167,7 @@ struct World {
         } else if (verb == "reset") {
             equal("reset", limiter.reset(key), step.number);
         } else if (verb == "stats") {
-            const fb_limiter_stats stats = limiter.stats();
+            const forebay::LimiterStats stats = limiter.stats();
             fields(step, {{"admitted", stats.admitted},
                           {"refused", stats.refused},
                           {"evicted_live", stats.evicted_live},
@@ -228,7 +228,7 @@ struct World {
                               {"ttl_ns", count(entry->ttl)}});
             }
         } else if (verb == "stats") {
-            const fb_cache_stats stats = cache.stats();
+            const forebay::CacheStats stats = cache.stats();
             fields(step, {{"hits", stats.hits},
                           {"misses", stats.misses},
                           {"sets", stats.sets},
@@ -273,7 +273,7 @@ struct World {
             holds(forebay::name(breaker.state()) == std::string_view(step.bytes.data),
                   std::string("state: ") + forebay::name(breaker.state()));
         } else if (verb == "stats") {
-            const fb_breaker_stats stats = breaker.stats();
+            const forebay::BreakerStats stats = breaker.stats();
             fields(step, {{"successes", stats.successes},
                           {"failures", stats.failures},
                           {"ignored", stats.ignored},

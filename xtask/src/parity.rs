@@ -1,6 +1,7 @@
 //! The parity table: every verb in every language, found in the faces
 //! themselves. A Rust verb that is not in the table, or a name in the table
-//! that a face does not have, fails the test command.
+//! that a face does not have, fails the test command. So does a figure of the
+//! statistics in Rust that a face does not have, or does not document.
 
 use crate::shell::root;
 use anyhow::{bail, ensure, Context, Result};
@@ -237,6 +238,14 @@ const OBJECTS: [Object; 5] = [
     },
 ];
 
+/// The statistics in Rust: the module and the type.
+const STATS: [(&str, &str); 4] = [
+    ("region", "RegionStats"),
+    ("limiter", "LimiterStats"),
+    ("cache", "CacheStats"),
+    ("breaker", "BreakerStats"),
+];
+
 const FACES: [(&str, &str); 4] = [
     ("C", "include/forebay.h"),
     ("C++", "include/forebay.hpp"),
@@ -283,6 +292,10 @@ pub fn parity(check: bool) -> Result<()> {
             writeln!(page, " {note} |")?;
         }
     }
+    let mut figures = 0;
+    for (module, stats) in STATS {
+        figures += same_figures(module, stats)?;
+    }
     let path = root().join("docs/parity.md");
     if !check {
         std::fs::write(&path, page)?;
@@ -293,7 +306,10 @@ pub fn parity(check: bool) -> Result<()> {
         bail!("docs/parity.md is out of date: run cargo xtask parity");
     }
     let verbs: usize = OBJECTS.iter().map(|object| object.verbs.len()).sum();
-    println!("parity: {verbs} verbs in {} faces", FACES.len() + 1);
+    println!(
+        "parity: {verbs} verbs and {figures} figures in {} faces",
+        FACES.len() + 1
+    );
     Ok(())
 }
 
@@ -333,4 +349,97 @@ fn complete(object: &Object) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether each face has every figure of a type of statistics, with a comment
+/// on the line above; how many there are.
+fn same_figures(module: &str, stats: &str) -> Result<usize> {
+    let rust = format!("core/src/{module}/mod.rs");
+    let rust = between(&rust, &format!("pub struct {stats} {{\n"), "\n}\n")?;
+    let figures: Vec<&str> = rust
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'))
+        .map(|(name, _)| name)
+        .collect();
+    ensure!(!figures.is_empty(), "{stats} has no figures");
+
+    let in_c = format!("fb_{module}_stats");
+    let cpp = "include/forebay.hpp";
+    ensure!(
+        read(cpp)?.contains(&format!("using {stats} = {in_c};")),
+        "{cpp} has no {stats}, which is {in_c}"
+    );
+    let faces = [
+        (
+            "include/forebay.h",
+            format!("typedef struct {in_c} {{\n"),
+            "\n}",
+        ),
+        (
+            "bindings/python/python/forebay/values.py",
+            format!("class {stats}:\n"),
+            "\n\n\n",
+        ),
+        (
+            "bindings/node/index.d.ts",
+            format!("export interface {stats} {{\n"),
+            "\n}",
+        ),
+    ];
+    for (file, start, end) in faces {
+        let body = between(file, &start, end)?;
+        let lines: Vec<&str> = body.lines().map(str::trim).collect();
+        for figure in &figures {
+            let written = [
+                format!("uint64_t {figure};"),
+                format!("{figure}: int"),
+                format!("{}: number", camel(figure)),
+            ];
+            let at = lines
+                .iter()
+                .position(|line| written.iter().any(|written| written == line))
+                .with_context(|| format!("{file}: {stats} has no {figure}"))?;
+            ensure!(
+                at > 0 && (lines[at - 1].starts_with("#:") || lines[at - 1].ends_with("*/")),
+                "{file}: {stats} does not say what {figure} is"
+            );
+        }
+    }
+    // The vectors' runners that name each figure; the others take any.
+    if module != "region" {
+        for runner in ["ffi/tests/vectors.c", "ffi/tests/vectors.cpp"] {
+            let text = read(runner)?;
+            for figure in &figures {
+                ensure!(
+                    text.contains(&format!("{{\"{figure}\", stats.{figure}}}")),
+                    "{runner}: the stats of a {module} lack {figure}"
+                );
+            }
+        }
+    }
+    Ok(figures.len())
+}
+
+/// What stands in a file between two texts.
+fn between(file: &str, start: &str, end: &str) -> Result<String> {
+    let text = read(file)?;
+    let (_, rest) = text
+        .split_once(start)
+        .with_context(|| format!("{file} has no {:?}", start.trim_end()))?;
+    Ok(rest
+        .split_once(end)
+        .map_or(rest, |(body, _)| body)
+        .to_owned())
+}
+
+/// `half_opened` as `halfOpened`.
+fn camel(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (first, rest) = part.split_at(1);
+        camel += &first.to_uppercase();
+        camel += rest;
+    }
+    camel
 }

@@ -154,6 +154,7 @@ fn stats<'e>(cache: &Handle<Cache>, call: &Call<'e>) -> Answer<'e> {
         ("entries", stats.entries),
         ("bytesUsed", stats.bytes_used),
         ("bytesCapacity", stats.bytes_capacity),
+        ("maxItem", stats.max_item),
         ("maxEntries", stats.max_entries),
         ("shards", stats.shards),
     ])?;

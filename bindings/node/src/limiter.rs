@@ -67,6 +67,7 @@ fn stats<'e>(limiter: &Handle<Limiter>, call: &Call<'e>) -> Answer<'e> {
         ("refused", stats.refused),
         ("evictedLive", stats.evicted_live),
         ("unknownTier", stats.unknown_tier),
+        ("contended", stats.contended),
         ("slots", stats.slots),
     ])
 }

@@ -221,6 +221,7 @@ fn stats<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
         ("seats", stats.seats),
         ("seatsMax", stats.seats_max),
         ("events", stats.events),
+        ("eventsDropped", stats.events_dropped),
         ("resets", stats.resets),
     ])
 }

@@ -132,6 +132,23 @@ test('a cache counts what it did', () => {
   assert.equal(cache.size, 0)
 })
 
+test('statistics have what index.d.ts says, and nothing else', () => {
+  const types = fs.readFileSync(path.join(__dirname, '..', 'index.d.ts'), 'utf8')
+  const region = newRegion()
+  const told = {
+    RegionStats: region.stats(),
+    LimiterStats: region.limiter('l', '1/s').stats(),
+    CacheStats: region.cache('c', { bytes: 1 << 20 }).stats(),
+    BreakerStats: region.breaker('b').stats(),
+  }
+  for (const [name, stats] of Object.entries(told)) {
+    const [, body] = types.split(`export interface ${name} {`)
+    const declared = [...body.split('\n}', 1)[0].matchAll(/^ {2}(\w+): number$/gm)].map(([, field]) => field)
+    assert.deepEqual(Object.keys(stats), declared)
+    for (const figure of Object.values(stats)) assert.equal(typeof figure, 'number')
+  }
+})
+
 test('without options a cache or breaker is attached to, or made with the defaults', () => {
   const region = privateRegion({ bytes: 16 << 20 })
   const small = region.cache('small', { bytes: 65536, ttl: '5m' })

@@ -186,6 +186,7 @@ impl Cache {
             ("entries", stats.entries),
             ("bytes_used", stats.bytes_used),
             ("bytes_capacity", stats.bytes_capacity),
+            ("max_item", stats.max_item),
             ("max_entries", stats.max_entries),
             ("shards", stats.shards),
         ];

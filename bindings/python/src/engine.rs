@@ -25,19 +25,28 @@ pub fn attempt<T>(py: Python<'_>, call: impl FnOnce() -> forebay::Result<T>) -> 
 
 /// Runs an engine call that may wait for another process (opening a region or
 /// one of its objects takes the creation lock) with other Python threads free
-/// to go on, but not to fork: see `forebay._fork`.
+/// to go on.
 pub fn open<T: Send>(
+    py: Python<'_>,
+    call: impl FnOnce() -> forebay::Result<T> + Send,
+) -> PyResult<T> {
+    py.detach(|| catch_unwind(AssertUnwindSafe(call)))
+        .unwrap_or_else(|panic| Err(caught(&*panic)))
+        .map_err(|error| raise(py, error))
+}
+
+/// As [`open`], for a call that takes a seat: the other threads are not free to
+/// fork. `forebay._fork` says why.
+pub fn open_shared<T: Send>(
     py: Python<'_>,
     call: impl FnOnce() -> forebay::Result<T> + Send,
 ) -> PyResult<T> {
     static OPENING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let opening = OPENING.import(py, "forebay._fork", "opening")?;
     opening.call_method0("acquire")?;
-    let answer = py.detach(|| catch_unwind(AssertUnwindSafe(call)));
+    let answer = open(py, call);
     opening.call_method0("release")?;
     answer
-        .unwrap_or_else(|panic| Err(caught(&*panic)))
-        .map_err(|error| raise(py, error))
 }
 
 #[cold]

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Latencies in buckets 2.2 % wide: exact counts and sums, close percentiles.
+/// Latencies: exact counts and sums, percentiles within 1.1 percent.
 #[pyclass(frozen, module = "forebay")]
 pub struct Histogram {
     histogram: forebay::Histogram,

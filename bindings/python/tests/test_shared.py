@@ -216,6 +216,37 @@ def test_a_child_forked_while_threads_open_can_open(shared_path: str) -> None:
             thread.join()
 
 
+def test_a_child_forked_while_threads_open_does_not_keep_their_seats(shared_path: str) -> None:
+    stop = threading.Event()
+
+    def hammer(number: int) -> None:
+        while not stop.is_set():
+            forebay.open(f"{shared_path}.{number}", bytes=1 << 20).close()
+
+    threads = [threading.Thread(target=hammer, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    children: list[int] = []
+    try:
+        for _ in range(200):
+            pid = os.fork()
+            if pid == 0:
+                signal.pause()  # a child that lives on and never uses forebay
+                os._exit(0)
+            children.append(pid)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for number in range(2):
+            with forebay.open(f"{shared_path}.{number}") as region:
+                assert region.stats().seats == 1
+    finally:
+        stop.set()
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
 def test_opening_twice_is_one_mapping(shared_path: str) -> None:
     one, two = open_shop(shared_path), open_shop(shared_path)
     one.limiter("api", "5/min").allow("user", 5)

@@ -334,7 +334,9 @@ impl Cache {
             value
         });
         match found {
-            Some((meta, value, _)) => {
+            Some((meta, mut value, _)) => {
+                // A disturbed read may have made room for a longer one before.
+                value.truncate(meta.len);
                 *into = value;
                 Some(meta)
             }

@@ -20,6 +20,9 @@ use super::sys::{self, Hold, Mapping};
 use crate::words::{Span, Words};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -33,8 +36,9 @@ const FIRST_BYTE: i64 = 1 << 40;
 pub struct SharedFile {
     /// Its path.
     pub path: PathBuf,
-    /// An open description of it, for probing seats.
-    pub file: File,
+    /// An open description of it, for probing seats; closed on drop, unless
+    /// somebody else has closed it and its number may mean another file.
+    pub file: ManuallyDrop<File>,
     /// Device and inode: a recycled descriptor number must not be believed.
     pub identity: (u64, u64),
 }
@@ -45,7 +49,7 @@ impl SharedFile {
         let meta = file.metadata().map_err(|e| Error::io(path, "stat", &e))?;
         Ok(SharedFile {
             path: path.to_owned(),
-            file,
+            file: ManuallyDrop::new(file),
             identity: (meta.dev(), meta.ino()),
         })
     }
@@ -65,40 +69,66 @@ impl SharedFile {
 
     /// Whether a live process sits in this seat. In doubt, yes.
     pub fn seat_is_live(&self, seat: usize) -> bool {
-        if !self.is_ours() {
-            return true;
-        }
         let byte = FIRST_BYTE + seat as i64;
-        let live = sys::is_locked(&self.file, byte..byte + 1).unwrap_or(true);
-        live || !self.is_ours()
+        self.is_locked(byte..byte + 1)
     }
 
     /// Whether a live process sits in any seat. In doubt, yes.
     pub fn any_seat_is_live(&self) -> bool {
-        let bytes = FIRST_BYTE..FIRST_BYTE + SEATS as i64;
-        !self.is_ours() || sys::is_locked(&self.file, bytes).unwrap_or(true)
+        self.is_locked(FIRST_BYTE..FIRST_BYTE + SEATS as i64)
+    }
+
+    /// Whether a process holds one of these bytes. In doubt, yes.
+    fn is_locked(&self, bytes: Range<i64>) -> bool {
+        if self.is_ours() {
+            let locked = sys::is_locked(&self.file, bytes.clone());
+            if self.is_ours() {
+                return locked.unwrap_or(true);
+            }
+        }
+        // The process has closed all its descriptors, as daemons do.
+        match self.reopen() {
+            Ok(file) => sys::is_locked(&file, bytes).unwrap_or(true),
+            Err(_) => true,
+        }
     }
 
     /// Another open description of the same file.
     fn reopen(&self) -> Result<File> {
         let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        let open = |path: &Path| {
-            OpenOptions::new()
+        let mut refused = None;
+        // A number that means another file by now is not even opened.
+        let ways = [(&by_descriptor, 0), (&self.path, libc::O_NOFOLLOW)];
+        for (path, flags) in ways.into_iter().skip(usize::from(!self.is_ours())) {
+            let opened = OpenOptions::new()
                 .read(true)
                 .write(true)
-                .custom_flags(libc::O_CLOEXEC)
-                .open(path)
-                .ok()
-                .filter(|file| {
-                    file.metadata()
-                        .is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity)
-                })
-        };
-        open(&by_descriptor)
-            .or_else(|| open(&self.path))
-            .ok_or_else(|| Error::NotFound {
+                // What is not this file may be anything, and must not block.
+                .custom_flags(flags | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY)
+                .open(path);
+            match opened.and_then(|file| Ok((file.metadata()?, file))) {
+                Ok((meta, file)) if (meta.dev(), meta.ino()) == self.identity => return Ok(file),
+                // Nothing there, or another file by now.
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => refused = Some(e),
+            }
+        }
+        Err(match refused {
+            Some(e) => Error::io(&self.path, "open", &e),
+            None => Error::NotFound {
                 what: format!("{} (it was removed while in use)", self.path.display()),
-            })
+            },
+        })
+    }
+}
+
+impl Drop for SharedFile {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // SAFETY: this is the end of the file's only owner.
+            unsafe { ManuallyDrop::drop(&mut self.file) };
+        }
     }
 }
 

@@ -253,8 +253,45 @@ impl Stage {
     }
 }
 
+/// A child made by `fork`, in a process of the test's own: it plays `part` and
+/// is gone, with a good end unless that panics. A hang ends by SIGALRM.
+pub fn fork(part: impl FnOnce()) -> libc::pid_t {
+    // SAFETY: only this thread goes on in the child, which uses what works
+    // there: the region under test, the allocator, pipes.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "{}", std::io::Error::last_os_error());
+    if pid > 0 {
+        return pid;
+    }
+    // SAFETY: plain system calls.
+    unsafe { libc::alarm(60) };
+    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(part));
+    // SAFETY: as above; the parent's destructors are not to run here.
+    unsafe { libc::_exit(i32::from(played.is_err())) }
+}
+
+/// Waits for a child made by [`fork`] and takes it from the process table.
+pub fn wait_for(pid: libc::pid_t) -> ExitStatus {
+    let mut status = 0;
+    // SAFETY: the status outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    ExitStatus::from_raw(status)
+}
+
+/// Waits until the process is dead or stopped, and leaves it as it is: a dead
+/// one stays a zombie.
+pub fn wait_until(pid: libc::pid_t, what: libc::c_int) {
+    // SAFETY: siginfo is plain data and outlives the call.
+    let done = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PID, pid as _, &mut info, what | libc::WNOWAIT)
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// Names a test that cannot run here, and why, past the harness's capture.
 #[allow(clippy::explicit_write)] // eprintln! would be captured with the test's output
 pub fn skip(test: &str, why: impl std::fmt::Display) {
-    writeln!(std::io::stderr(), "SKIPPED {test}: {why}").unwrap();
+    let line = format!("SKIPPED {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }

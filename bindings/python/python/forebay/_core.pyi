@@ -52,17 +52,18 @@ def open(
 ) -> Region:
     """Opens a shared region; creates it if it does not exist.
 
-    A name (letters, digits, ``.``, ``_``, ``-``; at most 48) stands for the
-    machine's standard place for it; a ``str`` with a slash and any ``PathLike``
-    is a path. Opening twice in a process gives one mapping.
+    A name (letters, digits, ``.``, ``_``, ``-``; at most 48; not beginning with
+    ``.``) stands for the machine's standard place for it; a ``str`` with a slash
+    and any ``PathLike`` is a path. Opening twice in a process gives one mapping.
 
-    bytes: the size of a region that is created (16 MiB); an existing one keeps
-        its own.
-    mode: permission bits of a created file: 0o600, or 0o660.
+    bytes: the size of a region that is created (16 MiB), a multiple of 8; an
+        existing one keeps its own.
+    mode: permission bits of a created file: 0o600, or 0o660 to share it with a
+        group. An existing file that lets in more is refused.
     create: False attaches only; ``NotFound`` if there is nothing.
     fresh: start anew unless another live process has the region open.
     ephemeral: the last process to let go of it removes the file; one that is
-        killed does not.
+        killed does not. Fixed when the region is created.
     manual_clock: the region's clock stands still until ``advance``; fixed when
         the region is created.
 
@@ -81,10 +82,10 @@ def private(*, bytes: int | None = None, manual_clock: bool = False) -> Region:
 class Region:
     """A region of memory with the objects that live in it.
 
-    A context manager: leaving the block closes it. Objects are found by name;
-    asking for one that exists attaches to it. Sizes that differ from what
-    exists raise ``Geometry``; rates, TTLs and thresholds are those of whoever
-    opened last, for everybody.
+    A context manager: leaving the block closes it. Objects are found by name (1
+    to 48 bytes of UTF-8); asking for one that exists attaches to it. Sizes that
+    differ from what exists raise ``Geometry``; rates, TTLs and thresholds are
+    those of whoever opened last, for everybody.
     """
 
     def limiter(
@@ -98,8 +99,11 @@ class Region:
         """A limiter. Without a rate it attaches only: ``NotFound`` if absent.
 
         rate: the default tier's rate: ``"60/min burst 90"`` or a ``Rate``.
-        tiers: at most 15 more rates by name; ``"unlimited"`` is one.
-        max_keys: most keys with a bucket that is not full (65,536).
+        tiers: at most 15 more rates, by names of 1 to 31 bytes other than
+            ``"default"``; ``"unlimited"`` is a rate. One that is not named
+            again stays.
+        max_keys: most keys with a bucket that is not full, at once, without
+            crowding each other (65,536); 16 bytes each and a quarter to spare.
         """
 
     def cache(
@@ -116,11 +120,17 @@ class Region:
         """A cache. Without options it attaches to what is there, as it is, and
         creates one with the defaults only if nothing is.
 
-        bytes: memory in the region, all included (4 MiB).
-        max_entries: most entries (bytes / 512).
-        max_item: most bytes of a key and its value (by size).
-        shards: independent parts, a power of two (by cores and size).
-        ttl: how long entries live unless ``set`` says otherwise (for ever).
+        bytes: memory in the region, all included (4 MiB), at least 16 KiB.
+        max_entries: most entries (bytes / 512); each takes about 80 bytes
+            beside its key and value.
+        max_item: most bytes of a key and its value, up to about a quarter of a
+            shard (an eighth of that or 64 KiB, whichever is more; 94 KiB in
+            4 MiB).
+        shards: parts, each with a lock of its own for writers, a power of two
+            (at most four a core, fewer where one would have less than 128
+            entries or less room than 32 of the largest items).
+        ttl: how long entries live unless ``set`` says otherwise (as it is in a
+            cache that is there, for ever in a new one).
         create: False attaches only: ``NotFound`` if absent.
         """
 
@@ -143,15 +153,21 @@ class Region:
         and creates one with the defaults only if nothing is. With options, those
         that are left out are the defaults.
 
-        failure_threshold: consecutive failures that open it (5); 0 is off.
-        failure_rate: share of failures in the window that opens it (0.5);
-            None is off.
-        volume_threshold: calls in the window before the rate counts (10).
+        failure_threshold: consecutive failures that open it (5), at most
+            1,000,000; 0 is off.
+        failure_rate: share of failures in the window that opens it, that or
+            more (0.5), above 0 and at most 1, kept to a millionth; None is off.
+        volume_threshold: calls in the window before the rate counts (10), at
+            most 500,000.
         window: length of the window (10 s), from 10 ms to a day.
-        open_for: how long it stays open (60 s).
-        success_threshold: successes, while half-open, that close it (2).
-        half_open_calls: calls at once while half-open (1), at most 16.
-        probe_lease: how long such a call may be silent (30 s).
+        open_for: how long it stays open (60 s), from 1 ms to 30 days, in whole
+            milliseconds.
+        success_threshold: probes that must succeed to close it (2), at most
+            1,000,000. One that fails opens it again.
+        half_open_calls: probes at once while half-open, over all processes (1),
+            at most 16.
+        probe_lease: how long a probe may be silent before its place goes to
+            another (30 s), from 1 ms to a day.
         is_failure: ``is_failure(result, error)`` judges each call made through
             this handle; without it, an ``Exception`` is a failure. One of
             ``result`` and ``error`` is None. Not stored in the region.
@@ -262,7 +278,7 @@ class Limiter:
         """Spends `cost` tokens if they are there; whether they were.
 
         An unknown tier is the default one, and counted. A cost above the burst
-        is refused and spends nothing.
+        is refused and spends nothing; a cost of 0 only looks.
         """
 
     def take(self, key: Key, /, cost: int = 1, tier: str | None = None) -> Verdict:
@@ -427,7 +443,8 @@ class Guarded:
 
 @final
 class Histogram:
-    """Latencies: exact counts and sums, percentiles within 1.1 percent."""
+    """Latencies: exact counts and sums, percentiles within 1.1 percent from 1 µs
+    to 17 minutes."""
 
     @property
     def name(self) -> str:

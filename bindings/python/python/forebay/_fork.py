@@ -1,14 +1,15 @@
-"""A fork waits until no thread is opening anything.
+"""A fork waits until no thread is opening a shared region.
 
-Opening lets other threads run, and takes locks that only the thread that took
-them can release: a child forked meanwhile would wait for them for ever. All
-other calls hold the interpreter from end to end, and so does a fork.
+Who opens one takes a seat: a lock that the kernel drops when the process ends.
+For some microseconds it hangs on a file descriptor. A child forked just then
+would inherit that descriptor, and its parent would seem alive to all others for
+as long as the child runs. The rest of the engine stands a fork at any moment.
 """
 
 import os
 import threading
 
-#: Held by whoever opens a region or one of its objects, and by a fork.
+#: Held by whoever opens a shared region, and by a fork.
 opening = threading.Lock()
 
 if hasattr(os, "register_at_fork"):

@@ -34,14 +34,14 @@ class LimiterStats:
     admitted: int
     #: Requests that were not.
     refused: int
-    #: Buckets that had to go although they were not full.
+    #: Buckets that were not full when another key took their slot.
     evicted_live: int
     #: Requests whose tier the limiter does not know.
     unknown_tier: int
     #: Requests refused because others kept changing the key's slots; among
     #: ``refused``.
     contended: int
-    #: Keys that its table can hold at once.
+    #: Slots of its table, one for each bucket that is not full.
     slots: int
 
 
@@ -49,28 +49,35 @@ class LimiterStats:
 class CacheStats:
     """Counts since the cache was created, over all processes."""
 
+    #: Reads that found a value.
     hits: int
+    #: Reads that found none.
     misses: int
+    #: Values stored.
     sets: int
+    #: Values deleted.
     deletes: int
-    #: Entries removed to make room.
+    #: Live entries that made room for others.
     evictions: int
-    #: Entries removed because their time was over.
+    #: Expired entries that made room for others.
     expirations: int
     #: Sets refused because the item exceeds ``max_item``.
     too_large: int
-    #: Calls that found their shard held.
+    #: Writes that could not get their shard's lock in time.
     busy: int
     #: Shards cleared because a process died while it wrote to them.
     resets: int
-    #: Entries now.
+    #: Entries now, expired ones included until they make room.
     entries: int
-    #: Bytes that keys and values take now.
+    #: Bytes that they take.
     bytes_used: int
-    #: Bytes that they may take.
+    #: Bytes there are for them.
     bytes_capacity: int
+    #: The largest key and value together that is stored.
+    max_item: int
     #: Entries that there may be.
     max_entries: int
+    #: Its parts, each with a lock of its own for writers.
     shards: int
 
     @property
@@ -84,16 +91,21 @@ class CacheStats:
 class BreakerStats:
     """Counts since the breaker was created, over all processes."""
 
+    #: Calls that worked and counted.
     successes: int
+    #: Calls that failed and counted.
     failures: int
     #: Calls that were cancelled, or said to be neither.
     ignored: int
     #: Calls that were not made.
     rejected: int
-    #: Outcomes that came after the breaker had moved on.
+    #: Outcomes that came after the breaker had moved on; not among the above.
     late: int
+    #: Times it opened.
     opened: int
+    #: Times it half-opened.
     half_opened: int
+    #: Times it closed.
     closed: int
     #: Calls let through while half-open.
     probes: int
@@ -107,15 +119,17 @@ class RegionStats:
     bytes: int
     #: What the header and the objects take of it.
     used: int
+    #: How many objects there are.
     objects: int
     #: Live processes that have it open; 1 for a private region.
     seats: int
+    #: How many may.
     seats_max: int
     #: Events since it was created.
     events: int
     #: Events that could not be written.
     events_dropped: int
-    #: Structures cleared because a process died while it changed them.
+    #: Structures that recovery cleared because their holder had died.
     resets: int
 
 
@@ -169,7 +183,7 @@ class Entry:
     value: Any
     #: ``"bytes"``, ``"text"``, ``"json"`` or ``"other(N)"``.
     codec: str
-    #: Greater after each set of the key.
+    #: A number that no other value of this key has had or will have.
     version: int
     #: When it was set, in UTC.
     created: datetime
