@@ -181,6 +181,11 @@ impl<'a, W: Words> Shard<'a, W> {
             .read_value(found.first_cell, found.key_length, into);
     }
 
+    /// In how many runs of cells an entry lies: for measurements.
+    pub fn runs(&self, found: &Found) -> usize {
+        self.cells().runs(found.first_cell)
+    }
+
     /// The key's entry and its slot in the index.
     #[inline]
     fn find(&self, key: &[u8], hash: Hash) -> Result<Option<(usize, Found)>, Damaged> {
