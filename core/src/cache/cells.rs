@@ -154,6 +154,17 @@ impl<W: Words> Cells<'_, W> {
         (next == 0).then_some(freed)
     }
 
+    /// In how many runs the item lies that begins at `first`: for measurements.
+    pub fn runs(&self, first: usize) -> usize {
+        let mut next = first + 1;
+        let runs = std::iter::from_fn(|| {
+            let cell = next.checked_sub(1)?;
+            next = self.run(cell).2;
+            Some(cell)
+        });
+        runs.take(self.count).count()
+    }
+
     /// Writes key and value into the runs that begin at `first`, each from a
     /// whole word on.
     pub fn write(&self, first: usize, key: &[u8], value: &[u8]) {

@@ -687,6 +687,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// For [`crate::internals`].
 #[doc(hidden)]
 pub mod internals {
+    pub use super::cells::{worst, Cells};
     pub use super::geometry::{ShardGeometry, CELL_WORDS};
     pub use super::shard::*;
     pub use super::{recover, sequence};

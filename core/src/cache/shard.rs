@@ -191,6 +191,11 @@ impl<'a, W: Words> Shard<'a, W> {
             .read_value(found.first_cell, found.key_length, into);
     }
 
+    /// In how many runs of cells an entry lies: for measurements.
+    pub fn runs(&self, found: &Found) -> usize {
+        self.cells().runs(found.first_cell)
+    }
+
     /// The entry with this tag and its slot in the index. There is one at
     /// most, so that a call compares one key: of two keys with the same 64 bits
     /// the one that is set later takes the place of the other.
