@@ -26,7 +26,8 @@ fn a_disturbed_read_returns_the_value_and_nothing_behind_it() {
                     let mut value = value[..length.min(value.len())].to_vec();
                     let told = (value.len() as u64).to_le_bytes();
                     value[..8].copy_from_slice(&told);
-                    assert!(cache.set("key", &value));
+                    // False if the other writer was stopped by the scheduler for too long.
+                    let _ = cache.set("key", &value);
                     if stop.load(Relaxed) {
                         break;
                     }

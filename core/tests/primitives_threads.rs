@@ -578,3 +578,22 @@ fn counts_seen_by_a_reader_never_go_back() {
     });
     assert_eq!(histogram.snapshot().count(), 100_000);
 }
+
+/// As many keys as `max_keys` promises do not crowd each other.
+#[test]
+fn as_many_keys_as_promised_have_buckets_side_by_side() {
+    for keys in [1_000u32, 10_000, 100_000] {
+        let region = Region::options()
+            .bytes(16 << 20)
+            .manual_clock(true)
+            .private()
+            .unwrap();
+        let options = LimiterOptions::new(Rate::per_hour(1)).max_keys(u64::from(keys));
+        let limiter = region.limiter("l", options).unwrap();
+        for key in 0..keys {
+            assert!(limiter.allow(key.to_le_bytes()));
+        }
+        let evicted = limiter.stats().evicted_live;
+        assert!(evicted <= 8, "{evicted} of {keys} evicted");
+    }
+}

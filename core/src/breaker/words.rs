@@ -181,18 +181,15 @@ pub fn leave<W: Words>(
     observer: &impl Observer,
 ) -> bool {
     match ticket.lease() {
-        Some((place, expiry)) => {
-            let now = now() / 1_000_000;
-            leave_probe(
-                words,
-                ticket.generation(),
-                place,
-                expiry,
-                outcome,
-                now,
-                observer,
-            )
-        }
+        Some((place, expiry)) => leave_probe(
+            words,
+            ticket.generation(),
+            place,
+            expiry,
+            outcome,
+            now,
+            observer,
+        ),
         None => leave_closed(words, ticket.generation(), outcome, now, observer),
     }
 }
@@ -301,7 +298,7 @@ fn leave_probe<W: Words>(
     place: usize,
     expiry: u64,
     outcome: Outcome,
-    now: u64,
+    now: impl FnOnce() -> u64,
     observer: &impl Observer,
 ) -> bool {
     let at = LEASES + place;
@@ -321,7 +318,7 @@ fn leave_probe<W: Words>(
     }
     match outcome {
         Outcome::Ignored => {}
-        Outcome::Failure => trip(words, found, now * 1_000_000, observer),
+        Outcome::Failure => trip(words, found, now(), observer),
         Outcome::Success => {
             let threshold = words.load(SUCCESS_THRESHOLD, Relaxed).max(1);
             if add(words, PROBES, generation) >= threshold {

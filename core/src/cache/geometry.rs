@@ -230,6 +230,8 @@ pub fn compare(name: &str, options: &CacheOptions, theirs: &Geometry) -> Result<
             };
             match plan(&again, 1) {
                 Ok(planned) if planned == *theirs => Ok(()),
+                // The remedy says how much it takes: that must do, too.
+                _ if Some(ours) == words(theirs).map(|words| words as u64 * 8) => Ok(()),
                 _ => differ("bytes", ours, words(theirs).unwrap_or(0) as u64 * 8),
             }
         }

@@ -123,6 +123,12 @@ struct Slot {
 }
 
 impl Slot {
+    const NONE: Slot = Slot {
+        at: 0,
+        time: 0,
+        label: 0,
+    };
+
     fn arrival(&self) -> u64 {
         self.time >> ARRIVAL_SHIFT
     }
@@ -203,7 +209,7 @@ impl Table {
     ) -> Answer {
         for _ in 0..ROUNDS {
             witness.starting_over();
-            match self.find(words, group) {
+            match self.find(words, group, now) {
                 Found::Live(slot) => {
                     let Some(after) = rule.charge(slot.arrival(), now, ticks) else {
                         return Answer::Refused(slot.arrival());
@@ -229,7 +235,7 @@ impl Table {
 
     /// The arrival time of the key's bucket; 0 (full) if it has no slot.
     pub fn arrival<W: Words>(&self, words: &W, group: &Group) -> u64 {
-        match self.find(words, group) {
+        match self.find(words, group, 0) {
             Found::Live(slot) => slot.arrival(),
             Found::Nowhere { .. } => 0,
         }
@@ -238,7 +244,7 @@ impl Table {
     /// Fills the key's bucket; true if it was not full at `now`.
     pub fn reset<W: Words>(&self, words: &W, group: &Group, now: u64) -> bool {
         for _ in 0..ROUNDS {
-            match self.find(words, group) {
+            match self.find(words, group, now) {
                 Found::Live(slot) if slot.arrival() > now => {
                     let full = with_arrival(slot.time, now);
                     if words.cas(slot.at, slot.time, full).is_ok() {
@@ -252,19 +258,46 @@ impl Table {
     }
 
     #[inline]
-    fn find<W: Words>(&self, words: &W, group: &Group) -> Found {
-        let mut victim: Option<(usize, Slot)> = None;
-        for i in 0..self.group {
-            let slot = self.read(words, group, i);
-            if slot.is(group, LIVE) {
-                return Found::Live(slot);
-            }
-            if victim.is_none_or(|(_, least)| slot.arrival() < least.arrival()) {
-                victim = Some((i, slot));
+    fn find<W: Words>(&self, words: &W, group: &Group, now: u64) -> Found {
+        let mut seen = [Slot::NONE; GROUP];
+        for (i, seen) in seen.iter_mut().enumerate().take(self.group) {
+            *seen = self.read(words, group, i);
+            if seen.is(group, LIVE) {
+                return Found::Live(*seen);
             }
         }
+        self.victim(&seen[..self.group], now)
+    }
+
+    /// The slot for a newcomer: the group's smallest arrival time. While both
+    /// sets have a slot that is full again, a lenient newcomer goes to the set
+    /// with fewer live buckets, so that neither fills up before the other
+    /// (Azar et al., "Balanced allocations", 1994); a bucket that is full loses
+    /// nothing by being evicted.
+    #[cold]
+    fn victim(&self, seen: &[Slot], now: u64) -> Found {
+        let (one, two) = seen.split_at(seen.len().min(SET));
+        let least = |set: &[Slot]| (0..set.len()).min_by_key(|i| set[*i].arrival());
+        let live = |set: &[Slot]| set.iter().filter(|slot| slot.arrival() > now).count();
+        let first = least(one).expect("a group has slots");
+        let victim = match least(two).map(|second| second + one.len()) {
+            Some(second) => {
+                let both_full = seen[first].arrival().max(seen[second].arrival()) <= now;
+                let goes_second = if both_full && self.on_full == OnFull::Lenient {
+                    live(two) < live(one)
+                } else {
+                    seen[second].arrival() < seen[first].arrival()
+                };
+                if goes_second {
+                    second
+                } else {
+                    first
+                }
+            }
+            None => first,
+        };
         Found::Nowhere {
-            victim: victim.expect("a group has slots"),
+            victim: (victim, seen[victim]),
         }
     }
 

@@ -110,7 +110,7 @@ fn fill(words: &Guarded, from: usize, script: &mut Script<'_>) {
 
 /// Lets an adversary in, one run in four; tells whether.
 fn maybe_adversary(words: &Guarded, script: &mut Script<'_>) -> bool {
-    let there = script.byte() % 4 == 0;
+    let there = script.byte().is_multiple_of(4);
     words.set_adversary(there.then(|| Adversary {
         every: u64::from(script.byte()) + 1,
         random: Random(script.word() | 1),
@@ -346,7 +346,7 @@ impl Observer for Nobody {
         7
     }
     fn holder_is_dead(&self, holder: u64) -> bool {
-        holder % 2 == 0
+        holder.is_multiple_of(2)
     }
 }
 
@@ -408,7 +408,13 @@ pub fn header(script: &mut Script<'_>, most: &mut Most) {
             2 => {
                 let at = script.below(words.len());
                 let (taken, steps) = words.within("lock", 400, || {
-                    lock::lock(&words, at, &Me, script.byte() % 2 == 0, &Stuck::default())
+                    lock::lock(
+                        &words,
+                        at,
+                        &Me,
+                        script.byte().is_multiple_of(2),
+                        &Stuck::default(),
+                    )
                 });
                 most.saw("lock", steps);
                 if taken.is_some() {
