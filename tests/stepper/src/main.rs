@@ -128,8 +128,8 @@ mod platform {
             }
         } else {
             Size {
-                kills: 150,
-                pairs: 40,
+                kills: 60,
+                pairs: 20,
             }
         };
         let (mut first, mut second) = (Tally::default(), Tally::default());

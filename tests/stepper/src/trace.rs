@@ -4,12 +4,15 @@
 //! All calls must come from the thread that started the victim.
 
 use anyhow::{bail, ensure, Context, Result};
+use std::cell::Cell;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// A stopped victim. Killed when dropped.
 pub struct Victim {
     pid: libc::pid_t,
+    /// Whether it ended by itself: then the number may be another's by now.
+    gone: Cell<bool>,
 }
 
 /// Why a victim stopped.
@@ -46,6 +49,7 @@ impl Victim {
         let child = command.spawn().context("cannot start a traced process")?;
         let victim = Victim {
             pid: child.id() as libc::pid_t,
+            gone: Cell::new(false),
         };
         // The exec stops it for the first time.
         victim.wait()?;
@@ -113,17 +117,18 @@ impl Victim {
             "waitpid: {}",
             std::io::Error::last_os_error()
         );
+        self.gone.set(!libc::WIFSTOPPED(status));
         Ok(status)
     }
 }
 
 impl Drop for Victim {
     fn drop(&mut self) {
-        // SAFETY: the process is our child and has not been waited for, so the
-        // number is its own.
-        unsafe { libc::kill(self.pid, libc::SIGKILL) };
-        while let Ok(status) = self.reap() {
-            if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
+        while !self.gone.get() {
+            // SAFETY: the process is our child and has not been waited for to
+            // its end, so the number is its own.
+            unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            if self.reap().is_err() {
                 break;
             }
         }
