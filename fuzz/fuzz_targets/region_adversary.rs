@@ -42,11 +42,19 @@ fuzz_target!(|data: &[u8]| {
     // that keeps its size until the end of this run.
     let mapping = unsafe {
         let prot = libc::PROT_READ | libc::PROT_WRITE;
-        libc::mmap(std::ptr::null_mut(), BYTES as usize, prot, libc::MAP_SHARED, file.as_raw_fd(), 0)
+        libc::mmap(
+            std::ptr::null_mut(),
+            BYTES as usize,
+            prot,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0,
+        )
     };
     assert_ne!(mapping, libc::MAP_FAILED);
     // SAFETY: mapped until the end of this run; everybody uses atomics.
-    let words = unsafe { std::slice::from_raw_parts(mapping.cast::<AtomicU64>(), BYTES as usize / 8) };
+    let words =
+        unsafe { std::slice::from_raw_parts(mapping.cast::<AtomicU64>(), BYTES as usize / 8) };
     let (random, pace) = (Random(script.word() | 1), u32::from(script.byte()));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

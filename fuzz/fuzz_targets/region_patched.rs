@@ -46,7 +46,10 @@ fn in_one_object(script: &mut Script<'_>) {
     let after = read();
     let others = [HEADER_WORDS * 8..from * 8, to * 8..BYTES as usize];
     for range in others {
-        assert!(before[range.clone()] == after[range], "object {victim} wrote outside");
+        assert!(
+            before[range.clone()] == after[range],
+            "object {victim} wrote outside"
+        );
     }
     zoo.ask_region();
     for other in (0..OBJECTS).filter(|&other| other != victim) {
@@ -74,7 +77,10 @@ fn anywhere(script: &mut Script<'_>) {
             3 if !opened => {
                 opened = true;
                 match script.byte() % 4 {
-                    0 => drop(zoo.region.cache("cache one", CacheOptions::new().bytes(40 << 10))),
+                    0 => drop(
+                        zoo.region
+                            .cache("cache one", CacheOptions::new().bytes(40 << 10)),
+                    ),
                     1 => drop(zoo.region.cache("cache two", None)),
                     2 => {
                         let options = LimiterOptions::new(Rate::per_second(3));

@@ -272,7 +272,14 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-const FUZZ_TARGETS: [&str; 2] = ["region_file", "cache_model"];
+const FUZZ_TARGETS: [&str; 6] = [
+    "region_file",
+    "region_words",
+    "region_patched",
+    "region_adversary",
+    "api_sequences",
+    "cache_model",
+];
 
 /// The flags with which libFuzzer sees which code an input reaches.
 const COVERAGE: &str = "-Cpasses=sancov-module \
@@ -283,7 +290,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module \
     -Zsanitizer=address -Cdebug-assertions --cfg fuzzing";
 
 fn fuzz(quick: bool) -> Result<()> {
-    let seconds = if quick { 20 } else { 600 };
+    let seconds = if quick { 15 } else { 600 };
     let host = output(Command::new("rustc").arg("-vV"))?;
     let host = host
         .lines()
@@ -310,7 +317,9 @@ fn fuzz(quick: bool) -> Result<()> {
                 "-verbosity=0",
                 "-timeout=10",
                 "-rss_limit_mb=4096",
-                "-max_len=16384",
+                "-max_len=4096",
+                // Long inputs from the beginning: the targets are sequences of calls.
+                "-len_control=0",
             ]))?;
     }
     Ok(())

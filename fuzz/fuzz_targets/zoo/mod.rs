@@ -73,7 +73,8 @@ pub fn zone(file: &File, number: usize) -> (usize, usize) {
 }
 
 pub fn poke(file: &File, word: usize, value: u64) {
-    file.write_all_at(&value.to_le_bytes(), word as u64 * 8).unwrap();
+    file.write_all_at(&value.to_le_bytes(), word as u64 * 8)
+        .unwrap();
 }
 
 impl Zoo {
@@ -81,11 +82,17 @@ impl Zoo {
         let options = Region::options().bytes(BYTES).manual_clock(true);
         let region = options.open(path.to_str().unwrap()).unwrap();
         let limiter = |n: &str| {
-            let options = LimiterOptions::new(Rate::per_second(2)).tier("more", Rate::per_second(9));
-            region.limiter(&format!("limiter {n}"), options.max_keys(24)).unwrap()
+            let options =
+                LimiterOptions::new(Rate::per_second(2)).tier("more", Rate::per_second(9));
+            region
+                .limiter(&format!("limiter {n}"), options.max_keys(24))
+                .unwrap()
         };
         let cache = |n: &str| {
-            let options = CacheOptions::new().bytes(40 << 10).max_entries(32).shards(2);
+            let options = CacheOptions::new()
+                .bytes(40 << 10)
+                .max_entries(32)
+                .shards(2);
             region.cache(&format!("cache {n}"), options).unwrap()
         };
         let breaker = |n: &str| {
@@ -122,7 +129,11 @@ impl Zoo {
         match script.byte() % 6 {
             0..=2 => {
                 let charge = Charge::cost(u64::from(script.byte() % 4));
-                let charge = if script.byte() % 2 == 0 { charge } else { charge.tier("more") };
+                let charge = if script.byte() % 2 == 0 {
+                    charge
+                } else {
+                    charge.tier("more")
+                };
                 let verdict = limiter.take_with(key, charge);
                 assert!(verdict.remaining <= verdict.limit);
             }
@@ -147,12 +158,17 @@ impl Zoo {
             0 => {
                 // More keys than the table holds may be there: a new one is
                 // admitted its burst all the same, for the table is lenient.
-                let admitted = (0..4).filter(|_| self.limiters[which].allow("newcomer")).count();
+                let admitted = (0..4)
+                    .filter(|_| self.limiters[which].allow("newcomer"))
+                    .count();
                 assert_eq!(admitted, 2);
             }
             1 => {
                 assert!(self.caches[which].set("newcomer", "value"));
-                assert_eq!(self.caches[which].get("newcomer").as_deref(), Some(&b"value"[..]));
+                assert_eq!(
+                    self.caches[which].get("newcomer").as_deref(),
+                    Some(&b"value"[..])
+                );
                 assert_eq!(self.caches[which].stats().resets, 0);
             }
             2 => {
@@ -185,7 +201,14 @@ fn cache(cache: &Cache, script: &mut Script<'_>) {
                 1 => Ttl::Never,
                 _ => Ttl::For(Duration::from_millis(u64::from(script.byte()))),
             };
-            cache.set_with(key, value, SetOptions { ttl, ..SetOptions::default() });
+            cache.set_with(
+                key,
+                value,
+                SetOptions {
+                    ttl,
+                    ..SetOptions::default()
+                },
+            );
         }
         3 => {
             if let Some(value) = cache.get(key) {
@@ -196,7 +219,9 @@ fn cache(cache: &Cache, script: &mut Script<'_>) {
         5 => drop(cache.contains(key)),
         6 => drop(cache.delete(key)),
         _ => {
-            assert!(stats.entries <= stats.max_entries + 1 && stats.bytes_used <= stats.bytes_capacity);
+            assert!(
+                stats.entries <= stats.max_entries + 1 && stats.bytes_used <= stats.bytes_capacity
+            );
             assert!((0.0..=1.0).contains(&stats.hit_rate()));
             if script.byte() % 8 == 0 {
                 cache.clear();
@@ -231,7 +256,12 @@ fn record(histogram: &Histogram, script: &mut Script<'_>) {
             let percent = f64::from(script.byte()) / 2.55;
             let found = snapshot.percentile(percent.clamp(0.0, 100.0)).unwrap();
             assert_eq!(found.is_some(), snapshot.count() > 0);
-            drop((snapshot.buckets(), snapshot.mean(), snapshot.sum(), snapshot.min()));
+            drop((
+                snapshot.buckets(),
+                snapshot.mean(),
+                snapshot.sum(),
+                snapshot.min(),
+            ));
         }
     }
 }
