@@ -11,6 +11,7 @@ mod python;
 mod readme;
 mod rust;
 mod shell;
+mod stepper;
 mod verify;
 
 use anyhow::{bail, Result};
@@ -40,7 +41,7 @@ enum Command {
     },
     /// The deep layers: all, or those named.
     Verify {
-        /// search, loom, mutants, miri, fuzz.
+        /// search, step, loom, mutants, miri, fuzz.
         layers: Vec<String>,
         /// A size that fits in continuous integration.
         #[arg(long)]

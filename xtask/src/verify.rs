@@ -1,6 +1,7 @@
 //! The deep layers, each by name.
 
 use crate::shell::{cargo, output, root, run, target};
+use crate::stepper;
 use anyhow::{bail, ensure, Context, Result};
 use std::path::Path;
 use std::process::Command;
@@ -8,11 +9,16 @@ use std::process::Command;
 /// A layer: its name, what it is, and how to run it (quickly).
 type Layer = (&'static str, &'static str, fn(bool) -> Result<()>);
 
-const LAYERS: [Layer; 5] = [
+const LAYERS: [Layer; 6] = [
     (
         "search",
         "all interleavings of the slot table in small worlds",
         search,
+    ),
+    (
+        "step",
+        "real processes, killed after each single instruction",
+        stepper::step,
     ),
     ("loom", "orderings of the pieces, by loom", loom),
     (

@@ -393,6 +393,7 @@ fn create(
         }
     }
     let (file, temporary) = new_file(path, directory, options.mode)?;
+    let (temporary, _place) = temporary.unzip();
     let finish = || -> Result<Option<(Arc<Memory>, SharedFile)>> {
         file.set_len(bytes)
             .and_then(|()| sys::allocate(&file, bytes))
@@ -438,9 +439,10 @@ fn not_allocated(path: &Path, bytes: u64, error: &std::io::Error) -> Error {
     }
 }
 
-/// A new file in the directory: without a name, or with a temporary one where
-/// the file system knows no unnamed files.
-fn new_file(path: &Path, directory: &Path, mode: u32) -> Result<(File, Option<PathBuf>)> {
+/// A new file in the directory: without a name, or where the file system knows
+/// no unnamed files with a temporary one, and the lock that says that somebody
+/// is making it.
+fn new_file(path: &Path, directory: &Path, mode: u32) -> Result<(File, Option<(PathBuf, Place)>)> {
     let set_mode = |file: &File, path: &Path| {
         use std::os::unix::fs::PermissionsExt;
         // The umask may have taken bits away.
@@ -460,19 +462,60 @@ fn new_file(path: &Path, directory: &Path, mode: u32) -> Result<(File, Option<Pa
             ) => {}
         Err(e) => return Err(not_writable(directory, &e)),
     }
-    let mut unique = [0u8; 8];
-    random(path, &mut unique)?;
-    let temporary = directory.join(format!(".forebay-{:016x}", u64::from_le_bytes(unique)));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(&temporary)
-        .map_err(|e| not_writable(directory, &e))?;
-    set_mode(&file, path)?;
-    Ok((file, Some(temporary)))
+    sweep(directory);
+    for _ in 0..ATTEMPTS {
+        let mut unique = [0u8; 8];
+        random(path, &mut unique)?;
+        let unique = u64::from_le_bytes(unique);
+        let temporary = directory.join(format!("{TEMPORARY}{unique:016x}"));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(&temporary)
+            .map_err(|e| not_writable(directory, &e))?;
+        let copy = file.try_clone().map_err(|e| Error::io(path, "dup", &e))?;
+        let shared = SharedFile::new(&temporary, copy)?;
+        let place = Place::keep(&shared)?;
+        // Before that, another creator may have swept it away.
+        if shared.is_at_its_path() {
+            set_mode(&file, path)?;
+            return Ok((file, Some((temporary, place))));
+        }
+    }
+    Err(BUSY)
+}
+
+/// What temporary names begin with; sixteen hexadecimal digits follow.
+const TEMPORARY: &str = ".forebay-";
+
+/// Removes the temporary files that dead creators left in the directory: those
+/// of this user that nobody keeps in place. Best effort.
+fn sweep(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+        let is_ours =
+            digits.is_some_and(|d| d.len() == 16 && d.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !is_ours {
+            continue;
+        }
+        let path = entry.path();
+        let Ok(Some(file)) = open_existing(&path) else {
+            continue;
+        };
+        let usual =
+            check_file(&path, &file, 0o600).is_ok() || check_file(&path, &file, 0o660).is_ok();
+        let Ok(shared) = SharedFile::new(&path, file) else {
+            continue;
+        };
+        let free = || sys::try_lock_byte(&shared.file, PLACE_BYTE, Hold::Alone);
+        if usual && free().is_ok_and(|free| free) && shared.is_at_its_path() {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
 }
 
 fn not_writable(directory: &Path, error: &std::io::Error) -> Error {
@@ -555,5 +598,42 @@ fn machine() -> Machine {
     Machine {
         boot: ((boot >> 64) as u64, boot as u64),
         clock_offset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dead_creators_left_is_swept_away_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = place.path().join(name);
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .unwrap();
+            SharedFile::new(&path, file).unwrap()
+        };
+        let dead = make(".forebay-0123456789abcdef");
+        let others = [
+            ".forebay-0123456789abcde",
+            ".forebay-0123456789abcdeg",
+            "x.v1",
+        ]
+        .map(make);
+        let making = make(".forebay-00000000000000ff");
+        let kept = Place::keep(&making).unwrap();
+        sweep(place.path());
+        assert!(!dead.is_at_its_path());
+        assert!(others.iter().all(SharedFile::is_at_its_path));
+        assert!(making.is_at_its_path());
+        drop(kept);
+        sweep(place.path());
+        assert!(!making.is_at_its_path());
     }
 }
