@@ -6,13 +6,14 @@ use anyhow::{ensure, Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may depend on.
-const MAY: [(&str, &[&str]); 7] = [
+const MAY: [(&str, &[&str]); 8] = [
     ("forebay", &[]),
     ("forebay-ffi", &["forebay"]),
     ("forebay-python", &["forebay"]),
     ("forebay-node", &["forebay"]),
     ("forebay-benches", &["forebay"]),
     ("gateway", &["forebay"]),
+    ("forebay-torture", &["forebay"]),
     ("xtask", &[]),
 ];
 
