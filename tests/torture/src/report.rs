@@ -15,6 +15,8 @@ pub struct Report {
     pub seconds: f64,
     /// By fault: how often, and how often a lock was held.
     pub faults: BTreeMap<String, (u64, u64)>,
+    /// Whether something was found that must not be.
+    pub violated: bool,
     /// What could not be done here.
     pub skipped: Vec<String>,
     answered: [u64; Operation::ALL.len()],
@@ -43,6 +45,7 @@ impl Report {
             commit,
             seconds: 0.0,
             faults: BTreeMap::new(),
+            violated: false,
             skipped: Vec::new(),
             answered: Default::default(),
             killed: Default::default(),
@@ -147,7 +150,7 @@ impl Report {
         for skipped in &self.skipped {
             row("skipped", skipped.clone());
         }
-        row("violations", "0".to_owned());
+        row("violations", u64::from(self.violated).to_string());
         rows
     }
 

@@ -128,6 +128,7 @@ pub fn run(options: &Options) -> Result<()> {
             Ok(())
         }
         Err(error) => {
+            torture.report.violated = true;
             eprintln!("{}", torture.report);
             eprintln!(
                 "torture: VIOLATION with seed {seed}; the files are left in {}",

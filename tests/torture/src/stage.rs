@@ -470,16 +470,20 @@ fn short(directory: &str, _random: &mut Random) -> Result<Staged> {
     }
     let whole = workers.pop().context("a worker")?;
     let victim = workers.pop().context("a victim")?;
-    let histogram = open(&paths[1])?.histogram("h", None)?;
-    let progress = || -> Result<()> {
+    let progress = |path: &str| -> Result<()> {
+        let histogram = open(path)?.histogram("h", None)?;
         let before = histogram.snapshot().count();
         let deadline = Instant::now() + Duration::from_secs(10);
         while histogram.snapshot().count() == before {
-            ensure!(Instant::now() < deadline, "the other worker stands still");
+            ensure!(
+                Instant::now() < deadline,
+                "the worker on {path} stands still"
+            );
         }
         Ok(())
     };
-    progress()?;
+    progress(&paths[0])?;
+    progress(&paths[1])?;
     OpenOptions::new()
         .write(true)
         .open(&paths[0])?
@@ -489,7 +493,7 @@ fn short(directory: &str, _random: &mut Random) -> Result<Staged> {
         fate == Fate::Killed(libc::SIGBUS),
         "the victim ended with {fate:?}"
     );
-    progress()?;
+    progress(&paths[1])?;
     // Opening what is left is refused by its length.
     let left = paths[0].clone();
     must_succeed(child(move || {
