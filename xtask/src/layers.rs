@@ -6,7 +6,7 @@ use anyhow::{ensure, Context, Result};
 use serde_json::Value;
 
 /// Which of our crates a crate may depend on.
-const MAY: [(&str, &[&str]); 8] = [
+const MAY: [(&str, &[&str]); 9] = [
     ("forebay", &[]),
     ("forebay-ffi", &["forebay"]),
     ("forebay-python", &["forebay"]),
@@ -14,6 +14,7 @@ const MAY: [(&str, &[&str]); 8] = [
     ("forebay-benches", &["forebay"]),
     ("forebay-stepper", &["forebay"]),
     ("gateway", &["forebay"]),
+    ("forebay-torture", &["forebay"]),
     ("xtask", &[]),
 ];
 

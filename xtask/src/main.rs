@@ -12,6 +12,7 @@ mod readme;
 mod rust;
 mod shell;
 mod stepper;
+mod torture;
 mod verify;
 
 use anyhow::{bail, Result};
@@ -41,14 +42,10 @@ enum Command {
     },
     /// The deep layers: all, or those named.
     Verify {
-        /// search, step, loom, mutants, miri, fuzz.
+        /// search, step, loom, mutants, miri, fuzz, torture.
         layers: Vec<String>,
-        /// A size that fits in continuous integration.
-        #[arg(long)]
-        quick: bool,
-        /// Layers to leave out because a tool cannot be had.
-        #[arg(long, value_delimiter = ',')]
-        skip: Vec<String>,
+        #[command(flatten)]
+        how: verify::How,
     },
     /// Ours beside the peers; writes docs/performance.md.
     Bench {
@@ -85,11 +82,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo { arguments } => demo::demo(arguments),
         Command::Test { skip } => test(&skip),
-        Command::Verify {
-            layers,
-            quick,
-            skip,
-        } => verify::verify(&layers, quick, &skip),
+        Command::Verify { layers, how } => verify::verify(&layers, &how),
         Command::Bench { arguments } => bench::bench(arguments),
         Command::Header { check } => header(check),
         Command::Parity { check } => parity::parity(check),

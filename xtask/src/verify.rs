@@ -7,9 +7,33 @@ use std::path::Path;
 use std::process::Command;
 
 /// A layer: its name, what it is, and how to run it (quickly).
-type Layer = (&'static str, &'static str, fn(bool) -> Result<()>);
+type Layer = (&'static str, &'static str, fn(&How) -> Result<()>);
 
-const LAYERS: [Layer; 6] = [
+/// How the layers are run.
+#[derive(clap::Args)]
+pub struct How {
+    /// A size that fits in continuous integration
+    #[arg(long)]
+    quick: bool,
+    /// Layers to leave out because a tool cannot be had; of torture, also the
+    /// languages cpp, python, node
+    #[arg(long, value_delimiter = ',')]
+    skip: Vec<String>,
+    /// torture: how long; 600 unless told, 30 with --quick
+    #[arg(long)]
+    secs: Option<u64>,
+    /// torture: the seed of all random choices
+    #[arg(long)]
+    seed: Option<u64>,
+    /// torture: processes that fork workers and kill them
+    #[arg(long)]
+    workers: Option<u64>,
+    /// torture: write docs/reliability.md
+    #[arg(long)]
+    write: bool,
+}
+
+const LAYERS: [Layer; 7] = [
     (
         "search",
         "all interleavings of the slot table in small worlds",
@@ -18,7 +42,7 @@ const LAYERS: [Layer; 6] = [
     (
         "step",
         "real processes, killed after each single instruction",
-        stepper::step,
+        |how| stepper::step(how.quick),
     ),
     ("loom", "orderings of the pieces, by loom", loom),
     (
@@ -36,11 +60,17 @@ const LAYERS: [Layer; 6] = [
         "hostile files and calls against a model, by libFuzzer",
         fuzz,
     ),
+    (
+        "torture",
+        "processes in four languages killed, stopped and starved",
+        torture,
+    ),
 ];
 
 /// Runs the layers named, or all.
-pub fn verify(names: &[String], quick: bool, skip: &[String]) -> Result<()> {
-    for name in names.iter().chain(skip) {
+pub fn verify(names: &[String], how: &How) -> Result<()> {
+    let skip: Vec<&String> = how.skip.iter().filter(|s| !is_language(s)).collect();
+    for name in names.iter().chain(skip.iter().copied()) {
         if !LAYERS.iter().any(|(layer, ..)| layer == name) {
             let known: Vec<_> = LAYERS.iter().map(|(layer, ..)| *layer).collect();
             bail!("{name}: not one of {}", known.join(", "));
@@ -50,19 +80,19 @@ pub fn verify(names: &[String], quick: bool, skip: &[String]) -> Result<()> {
         if !names.is_empty() && !names.iter().any(|n| n == name) {
             continue;
         }
-        if skip.iter().any(|s| s == name) {
+        if skip.iter().any(|s| *s == name) {
             println!("\n== {name}: SKIPPED, as asked: {what}");
             continue;
         }
         println!("\n== {name}: {what}");
         let started = std::time::Instant::now();
-        layer(quick).with_context(|| format!("verify {name}"))?;
+        layer(how).with_context(|| format!("verify {name}"))?;
         println!("== {name}: passed in {:.0?}", started.elapsed());
     }
     Ok(())
 }
 
-fn search(_quick: bool) -> Result<()> {
+fn search(_: &How) -> Result<()> {
     run(cargo()
         .args([
             "test",
@@ -75,7 +105,7 @@ fn search(_quick: bool) -> Result<()> {
         .args(["--", "--nocapture"]))
 }
 
-fn loom(_quick: bool) -> Result<()> {
+fn loom(_: &How) -> Result<()> {
     run(cargo()
         .args([
             "test",
@@ -88,8 +118,8 @@ fn loom(_quick: bool) -> Result<()> {
         .args(["--", "--nocapture", "--test-threads=1"]))
 }
 
-fn miri(quick: bool) -> Result<()> {
-    let seeds = if quick { "0..4" } else { "0..64" };
+fn miri(how: &How) -> Result<()> {
+    let seeds = if how.quick { "0..4" } else { "0..64" };
     run(Command::new("cargo")
         .current_dir(root())
         // Set by the cargo that runs us; rustup must choose anew.
@@ -192,7 +222,7 @@ const MUTANTS: [Mutant; 11] = [
     },
 ];
 
-fn mutants(_quick: bool) -> Result<()> {
+fn mutants(_: &How) -> Result<()> {
     let place = target().join("mutants");
     let (copy, out) = (place.join("source"), place.join("target"));
     if copy.exists() {
@@ -289,8 +319,8 @@ const COVERAGE: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-trace-compares \
     -Zsanitizer=address -Cdebug-assertions --cfg fuzzing";
 
-fn fuzz(quick: bool) -> Result<()> {
-    let seconds = if quick { 15 } else { 600 };
+fn fuzz(how: &How) -> Result<()> {
+    let seconds = if how.quick { 15 } else { 600 };
     let host = output(Command::new("rustc").arg("-vV"))?;
     let host = host
         .lines()
@@ -323,4 +353,25 @@ fn fuzz(quick: bool) -> Result<()> {
             ]))?;
     }
     Ok(())
+}
+
+fn is_language(name: &str) -> bool {
+    ["cpp", "python", "node"].contains(&name)
+}
+
+fn torture(how: &How) -> Result<()> {
+    let secs = how.secs.unwrap_or(if how.quick { 30 } else { 600 });
+    let mut arguments = vec!["--secs".to_owned(), secs.to_string()];
+    for (flag, value) in [("--seed", how.seed), ("--workers", how.workers)] {
+        if let Some(value) = value {
+            arguments.extend([flag.to_owned(), value.to_string()]);
+        }
+    }
+    for language in how.skip.iter().filter(|name| is_language(name)) {
+        arguments.extend(["--skip".to_owned(), language.clone()]);
+    }
+    if how.write {
+        arguments.push("--write".to_owned());
+    }
+    crate::torture::torture(arguments)
 }
