@@ -76,13 +76,15 @@ pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, Shared
             Ok(Some(file)) => {
                 check_file(path, &file, options.mode)?;
                 let shared = SharedFile::new(path, file)?;
-                if std::mem::take(&mut fresh) && replace(&shared, true)? {
+                if std::mem::take(&mut fresh) && replace(&shared)? {
                     continue;
                 }
                 match map(&shared) {
                     Ok(memory) => return Ok((memory, shared)),
                     Err(Error::OtherBoot { .. }) if options.create => {
-                        if !replace(&shared, false)? {
+                        // Nobody lives in a file from before the boot; if
+                        // somebody does it is a file of this one after all.
+                        if !replace(&shared)? {
                             return Err(BUSY);
                         }
                     }
@@ -145,10 +147,10 @@ impl Drop for Place {
     }
 }
 
-/// Takes the file away from its path so that a new one can be made, but, with
-/// `if_unused`, not from under a live process. True if the path leads elsewhere
-/// now, whoever did it.
-fn replace(shared: &SharedFile, if_unused: bool) -> Result<bool> {
+/// Takes the file away from its path so that a new one can be made, but not
+/// from under a live process. True if the path leads elsewhere now, whoever did
+/// it.
+fn replace(shared: &SharedFile) -> Result<bool> {
     // A description of its own: locks of one do not exclude each other.
     let again = match open_existing(&shared.path)? {
         Some(file) => SharedFile::new(&shared.path, file)?,
@@ -165,7 +167,7 @@ fn replace(shared: &SharedFile, if_unused: bool) -> Result<bool> {
         return Ok(true);
     }
     // Who has not taken a seat yet cannot come in now.
-    if if_unused && again.any_seat_is_live() {
+    if again.any_seat_is_live() {
         return Ok(false);
     }
     std::fs::remove_file(&shared.path).map_err(|e| Error::io(&shared.path, "remove", &e))?;
@@ -175,7 +177,7 @@ fn replace(shared: &SharedFile, if_unused: bool) -> Result<bool> {
 /// Removes an ephemeral region's file if no process is in it any more.
 pub fn remove_if_unused(shared: &SharedFile) {
     // Best effort: a failure leaves a file that the next opener reuses.
-    let _ = replace(shared, true);
+    let _ = replace(shared);
 }
 
 fn check_directory(directory: &Path) -> Result<()> {
@@ -341,7 +343,7 @@ fn map(shared: &SharedFile) -> Result<Arc<Memory>> {
             words.saturating_mul(8)
         )));
     }
-    let here = machine();
+    let here = machine()?;
     if (
         header.load(AT_BOOT, Relaxed),
         header.load(AT_BOOT + 1, Relaxed),
@@ -538,7 +540,7 @@ fn random(path: &Path, bytes: &mut [u8]) -> Result<()> {
 
 /// Writes a header for a region of `options.bytes` over words that are zero.
 pub fn fill_header(header: &Span, options: &RegionOptions) -> Result<()> {
-    let here = machine();
+    let here = machine()?;
     let mut secret = [0u8; crate::hash::SECRET_BYTES];
     random(Path::new("region"), &mut secret)?;
     header.copy_in(AT_SECRET, &secret);
@@ -575,14 +577,22 @@ struct Machine {
     clock_offset: u64,
 }
 
-fn machine() -> Machine {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .ok()
+/// A file of the kernel's; `None` where there is no such thing. That it cannot
+/// be read is an error: taken for another boot, it would cost a live region.
+fn told_by_kernel(path: &str) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(Path::new(path), "read", &e)),
+    }
+}
+
+fn machine() -> Result<Machine> {
+    let boot = told_by_kernel("/proc/sys/kernel/random/boot_id")?
         .and_then(|text| u128::from_str_radix(&text.trim().replace('-', ""), 16).ok())
         .unwrap_or(0);
     // The namespace's identity does not matter, its boot clock's offset does.
-    let clock_offset = std::fs::read_to_string("/proc/self/timens_offsets")
-        .ok()
+    let clock_offset = told_by_kernel("/proc/self/timens_offsets")?
         .and_then(|text| {
             let line = text.lines().find(|line| line.starts_with("boottime"))?;
             let mut fields = line.split_whitespace().skip(1);
@@ -595,10 +605,10 @@ fn machine() -> Machine {
             )
         })
         .unwrap_or(0);
-    Machine {
+    Ok(Machine {
         boot: ((boot >> 64) as u64, boot as u64),
         clock_offset,
-    }
+    })
 }
 
 #[cfg(test)]

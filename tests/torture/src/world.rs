@@ -96,7 +96,7 @@ impl Objects {
                     .window(Duration::from_millis(100))
                     .open_for(OPEN_FOR)
                     .success_threshold(2)
-                    .half_open_calls(1)
+                    .half_open_calls(2)
                     .probe_lease(PROBE_LEASE),
             )?,
             histogram: region.histogram("latency", None)?,

@@ -70,8 +70,9 @@ impl Store for Runs {
         Some(first)
     }
 
-    fn free(&mut self, place: usize, _: usize) {
-        self.used -= self.cells().free(place);
+    fn free(&mut self, place: usize, bytes: usize) {
+        let freed = self.cells().free(place, words(bytes));
+        self.used -= freed.expect("the runs are whole");
     }
 
     fn free_bytes(&self) -> usize {
