@@ -142,7 +142,7 @@ proptest! {
                     prop_assert_eq!(cache.get(&key), Some(value));
                 }
                 Step::Delete(number) => {
-                    cache.delete(&key(number));
+                    cache.delete(key(number));
                 }
                 Step::Clear => cache.clear(),
             }
