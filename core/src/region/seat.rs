@@ -9,7 +9,8 @@
 //! mapped and not inherited by children; then the descriptor is closed. So the
 //! lock lives exactly as long as this address space: closing all descriptors
 //! (as daemons do) does not drop it, and a forked child does not keep its dead
-//! parent alive. The child takes a seat of its own on first use.
+//! parent alive. The child takes a seat of its own on first use. Forks wait while
+//! the descriptor is open.
 //!
 //! A private region has one participant: this process, by its fork generation.
 
