@@ -48,42 +48,49 @@ pub fn join_parts<R>(parts: &[&[u8]], use_it: impl FnOnce(&[u8]) -> R) -> R {
 }
 
 impl Key for [u8] {
+    #[inline]
     fn with_bytes<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         use_it(self)
     }
 }
 
 impl<const N: usize> Key for [u8; N] {
+    #[inline]
     fn with_bytes<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         use_it(self)
     }
 }
 
 impl Key for Vec<u8> {
+    #[inline]
     fn with_bytes<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         use_it(self)
     }
 }
 
 impl Key for str {
+    #[inline]
     fn with_bytes<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         use_it(self.as_bytes())
     }
 }
 
 impl Key for String {
+    #[inline]
     fn with_bytes<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         use_it(self.as_bytes())
     }
 }
 
 impl<K: Key + ?Sized> Key for &K {
+    #[inline]
     fn with_bytes<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         (**self).with_bytes(use_it)
     }
 }
 
 impl<A: Key, B: Key> Key for (A, B) {
+    #[inline]
     fn with_bytes<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         self.0
             .with_bytes(|a| self.1.with_bytes(|b| join_parts(&[a, b], use_it)))
@@ -91,6 +98,7 @@ impl<A: Key, B: Key> Key for (A, B) {
 }
 
 impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
+    #[inline]
     fn with_bytes<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         self.0.with_bytes(|a| {
             self.1

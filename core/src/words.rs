@@ -65,6 +65,7 @@ pub trait Words {
 }
 
 /// The words that hold `bytes`, the last one padded with zeros.
+#[inline]
 pub fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
     bytes.chunks(8).map(|chunk| match chunk.try_into() {
         Ok(whole) => u64::from_le_bytes(whole),
@@ -134,6 +135,20 @@ impl Span {
         // `memory`, which this span keeps alive; the index is below `words`.
         unsafe { &*self.first.add(index) }
     }
+
+    /// The words that hold `bytes` bytes from word `at` on: one check for all
+    /// of them. None outside.
+    #[inline(always)]
+    fn stretch(&self, at: usize, bytes: usize) -> &[AtomicU64] {
+        let words = bytes.div_ceil(8);
+        let inside = at <= self.words && words <= self.words - at;
+        debug_assert!(inside, "words {at} to {at} + {words} of {}", self.words);
+        if !inside {
+            return &[];
+        }
+        // SAFETY: as in `word`, for all of them.
+        unsafe { std::slice::from_raw_parts(self.first.add(at), words) }
+    }
 }
 
 impl Words for Span {
@@ -166,6 +181,35 @@ impl Words for Span {
     #[inline(always)]
     fn spin(&self) {
         std::hint::spin_loop();
+    }
+
+    #[inline(always)]
+    fn copy_out(&self, at: usize, into: &mut [u8]) {
+        let words = self.stretch(at, into.len());
+        for (chunk, word) in into.chunks_mut(8).zip(words) {
+            let word = word.load(Ordering::Relaxed).to_le_bytes();
+            match <&mut [u8; 8]>::try_from(&mut *chunk) {
+                Ok(whole) => *whole = word,
+                Err(_) => chunk.copy_from_slice(&word[..chunk.len()]),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn copy_in(&self, at: usize, from: &[u8]) {
+        let words = self.stretch(at, from.len());
+        for (value, word) in words_of(from).zip(words) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    #[inline(always)]
+    fn holds(&self, at: usize, bytes: &[u8]) -> bool {
+        let words = self.stretch(at, bytes.len());
+        words.len() == bytes.len().div_ceil(8)
+            && words_of(bytes)
+                .zip(words)
+                .all(|(value, word)| word.load(Ordering::Relaxed) == value)
     }
 }
 

@@ -231,7 +231,16 @@ impl Rule {
 
     /// A rule from two words of a region: whatever they hold, the arithmetic
     /// below stays in range.
+    #[inline]
     pub fn from_words(increment: u64, burst: u64) -> Rule {
+        match increment.checked_mul(burst) {
+            Some(1..=LONGEST_REFILL) => Rule { increment, burst },
+            _ => Rule::clamped(increment, burst),
+        }
+    }
+
+    #[cold]
+    fn clamped(increment: u64, burst: u64) -> Rule {
         if increment == 0 {
             return Rule::UNLIMITED;
         }

@@ -159,7 +159,7 @@ impl Table {
         let sets = self.slots / SET;
         let first = hash.place as usize & (sets - 1);
         // Any other set: the upper half of the place chooses which.
-        let step = (hash.place >> 32) as usize % (sets - 1).max(1) + 1;
+        let step = (((hash.place >> 32) * (sets as u64 - 1)) >> 32) as usize + 1;
         let second = (first + step) & (sets - 1);
         Group {
             first: self.at + first * SET * SLOT_WORDS,
@@ -198,6 +198,7 @@ impl Table {
     }
 
     /// Asks for `ticks` from the key's bucket at `now`.
+    #[inline]
     pub fn charge<W: Words>(
         &self,
         words: &W,
@@ -302,6 +303,7 @@ impl Table {
     }
 
     /// Claims a slot for the key. `None`: look again (the slot may be ours).
+    #[cold]
     #[allow(clippy::too_many_arguments)]
     fn claim<W: Words>(
         &self,

@@ -101,6 +101,7 @@ fn set(words: &Span, tier: usize, rule: Rule) {
 }
 
 /// The tier's pointer word and the record that it names.
+#[inline]
 fn record(words: &Span, tier: usize) -> (u64, usize) {
     let pointer = words.load(AT_TIERS + tier * TIER_WORDS + TIER_RULE, Acquire);
     (pointer, (pointer & 0xff) as usize % RULES)
