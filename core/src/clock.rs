@@ -6,6 +6,7 @@ use crate::region::layout::{AT_EPOCH, AT_MANUAL_NOW};
 use crate::region::sys::boot_clock;
 use crate::words::{Span, Words};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Duration;
 
 /// A region's clock.
 #[derive(Clone)]
@@ -36,6 +37,30 @@ impl Clock {
         }
     }
 
+    /// Whether it is moved by hand.
+    pub fn is_manual(&self) -> bool {
+        self.manual.is_some()
+    }
+
+    /// Sleeps until this time, but not for longer than `at_most`; whether it
+    /// has come.
+    pub fn wait_until(&self, due: u64, at_most: Duration) -> bool {
+        let now = self.now();
+        if now >= due {
+            return true;
+        }
+        match &self.manual {
+            None => std::thread::sleep(Duration::from_nanos(due - now).min(at_most)),
+            Some(header) => {
+                let word = header.load(AT_MANUAL_NOW, Acquire);
+                if word.min(LAST) < due {
+                    header.wait_for_change(AT_MANUAL_NOW, word, at_most);
+                }
+            }
+        }
+        self.now() >= due
+    }
+
     /// Moves a manual clock forward; `None` for a real one.
     pub fn advance(&self, by: u64) -> Option<()> {
         let header = self.manual.as_ref()?;
@@ -47,6 +72,7 @@ impl Clock {
         ) {
             now = found;
         }
+        header.wake_all(AT_MANUAL_NOW);
         Some(())
     }
 }

@@ -35,11 +35,13 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod address;
 mod clock;
 mod error;
 mod hash;
 mod key;
 mod stripes;
+mod timer;
 mod words;
 
 pub mod breaker;
@@ -48,11 +50,13 @@ pub mod histogram;
 pub mod limiter;
 pub mod region;
 
+pub use address::ClientAddress;
 pub use breaker::{Breaker, BreakerOptions, CallError, Permit, Rejected, State};
 pub use cache::{Cache, CacheOptions, Codec, Entry, SetOptions, Ttl};
 pub use error::{Code, Error, Kind, Result};
 pub use histogram::{Histogram, HistogramOptions, Snapshot};
 pub use key::{join_parts, Key};
+pub use limiter::{headers, take_all, Acquire, HeaderStyle, Limited, Request, Reservation};
 pub use limiter::{Charge, Limiter, LimiterOptions, Rate, Verdict};
 pub use region::LAYOUT_VERSION;
 pub use region::{Event, EventKind, Events, ObjectInfo, Region, RegionOptions, RegionStats};

@@ -11,9 +11,10 @@
 //! also runs on loom's atomics, under Miri, on words that die after the k-th
 //! store and in the exhaustive searches of the test suite.
 
-use crate::region::Memory;
+use crate::region::{sys, Memory};
 use std::sync::atomic::{fence, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An array of atomic 64-bit words.
 ///
@@ -134,6 +135,17 @@ impl Span {
         // SAFETY: `new` checked that `words` words from `first` on lie in
         // `memory`, which this span keeps alive; the index is below `words`.
         unsafe { &*self.first.add(index) }
+    }
+
+    /// Waits until the word at `index` is not `seen` any more or somebody wakes
+    /// those who wait there, or for so long; it may also return before.
+    pub(crate) fn wait_for_change(&self, index: usize, seen: u64, at_most: Duration) {
+        sys::wait_on(self.word(index), seen, at_most);
+    }
+
+    /// Wakes all who wait for a change of the word at `index`, in any process.
+    pub(crate) fn wake_all(&self, index: usize) {
+        sys::wake_all(self.word(index));
     }
 
     /// The words that hold `bytes` bytes from word `at` on: one check for all

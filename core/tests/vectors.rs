@@ -57,6 +57,7 @@ fn run(case: &Value) {
     }
     assert_eq!(failure, None, "{name}");
     let mut permits = HashMap::new();
+    let mut reservations = HashMap::new();
     for (i, step) in case["steps"].as_array().unwrap().iter().enumerate() {
         let at = format!("{name}, step {i}: {step}");
         if let Some(by) = step.get("advance_ns") {
@@ -66,8 +67,12 @@ fn run(case: &Value) {
             continue;
         }
         for _ in 0..step["times"].as_u64().unwrap_or(1) {
-            match &objects[step["on"].as_str().unwrap()] {
-                Object::Limiter(limiter) => limiter_step(limiter, step, &at),
+            let Some(on) = step["on"].as_str() else {
+                loose_step(&objects, step, &at);
+                continue;
+            };
+            match &objects[on] {
+                Object::Limiter(limiter) => limiter_step(limiter, &mut reservations, step, &at),
                 Object::Cache(cache) => cache_step(&region, cache, step, &at),
                 Object::Breaker(breaker) => breaker_step(breaker, &mut permits, step, &at),
                 Object::Histogram(histogram) => {
@@ -189,28 +194,121 @@ fn nanoseconds(duration: Option<Duration>) -> Value {
     duration.map(|d| d.as_nanos() as u64).into()
 }
 
-fn limiter_step(limiter: &Limiter, step: &Value, at: &str) {
-    let charge = Charge {
+fn charge(step: &Value) -> Charge<'_> {
+    Charge {
         cost: step["cost"].as_u64().unwrap_or(1),
         tier: step["tier"].as_str(),
         now: None,
+    }
+}
+
+fn check(expected: &Value, verdict: Verdict, at: &str) {
+    let found = serde_json::json!({
+        "allowed": verdict.allowed,
+        "limit": verdict.limit,
+        "remaining": verdict.remaining,
+        "retry_after_ns": nanoseconds(verdict.retry_after),
+        "reset_after_ns": nanoseconds(Some(verdict.reset_after)),
+        "window_ns": nanoseconds(Some(verdict.window)),
+    });
+    subset(expected, found, at);
+}
+
+/// Steps that are not on one object.
+fn loose_step(objects: &HashMap<String, Object>, step: &Value, at: &str) {
+    let limiter = |part: &Value| match &objects[part["on"].as_str().unwrap()] {
+        Object::Limiter(limiter) => limiter.clone(),
+        _ => panic!("{at}: not a limiter"),
     };
+    match step["do"].as_str().unwrap() {
+        "take_all" => {
+            let parts = step["requests"].as_array().unwrap();
+            let limiters: Vec<_> = parts.iter().map(limiter).collect();
+            let requests: Vec<_> = parts
+                .iter()
+                .zip(&limiters)
+                .map(|(part, limiter)| limiter.request(bytes(part, "key").unwrap(), charge(part)))
+                .collect();
+            let (allowed, verdicts) = take_all(&requests).unwrap();
+            assert_eq!(allowed, step["expect"], "{at}");
+            for (expected, verdict) in step["verdicts"].as_array().unwrap().iter().zip(verdicts) {
+                check(expected, verdict, at);
+            }
+        }
+        "headers" => {
+            let parts = step["take"].as_array().unwrap();
+            let verdicts: Vec<_> = parts
+                .iter()
+                .map(|part| limiter(part).take_with(bytes(part, "key").unwrap(), charge(part)))
+                .collect();
+            let limits: Vec<_> = parts
+                .iter()
+                .zip(&verdicts)
+                .map(|(part, verdict)| (part["name"].as_str().unwrap(), verdict))
+                .collect();
+            let styles = step["styles"].as_array().unwrap().iter();
+            let styles: Vec<HeaderStyle> = styles
+                .map(|s| s.as_str().unwrap().parse().unwrap())
+                .collect();
+            let wall = Duration::from_nanos(step["wall_ns"].as_u64().unwrap());
+            let found = headers(&limits, &styles, std::time::UNIX_EPOCH + wall).unwrap();
+            assert_eq!(serde_json::json!(found), step["expect"], "{at}");
+        }
+        "client_address" => {
+            let text = |field: &str| step[field].as_str().unwrap_or("").to_owned();
+            let hops = step["trusted_hops"].as_u64().unwrap_or(0) as usize;
+            let prefix = step["ipv6_prefix"].as_u64().unwrap_or(64) as u8;
+            let found = ClientAddress::behind(&text("peer"), &text("forwarded_for"), hops)
+                .and_then(|address| address.ipv6_prefix(prefix));
+            match found {
+                Ok(address) => assert_eq!(address.to_string(), step["expect"], "{at}"),
+                Err(error) => {
+                    assert_eq!(error.code().name(), step["code"], "{at}");
+                    assert_eq!(error.to_string(), step["message"], "{at}");
+                }
+            }
+        }
+        other => panic!("{at}: cannot {other}"),
+    }
+}
+
+fn limiter_step(
+    limiter: &Limiter,
+    reservations: &mut HashMap<String, Reservation>,
+    step: &Value,
+    at: &str,
+) {
+    let charge = charge(step);
     let key = || bytes(step, "key").unwrap();
-    let verdict = |verdict: Verdict| {
-        let found = serde_json::json!({
-            "allowed": verdict.allowed,
-            "limit": verdict.limit,
-            "remaining": verdict.remaining,
-            "retry_after_ns": nanoseconds(verdict.retry_after),
-            "reset_after_ns": nanoseconds(Some(verdict.reset_after)),
-        });
-        subset(&step["expect"], found, at);
-    };
+    let verdict = |verdict: Verdict| check(&step["expect"], verdict, at);
+    let time = |field: &str| Duration::from_nanos(step[field].as_u64().unwrap());
     match step["do"].as_str().unwrap() {
         "allow" => assert_eq!(limiter.allow_with(key(), charge), step["expect"], "{at}"),
         "take" => verdict(limiter.take_with(key(), charge)),
         "peek" => verdict(limiter.peek_with(key(), charge)),
         "reset" => assert_eq!(limiter.reset(key()), step["expect"], "{at}"),
+        "refund" => verdict(limiter.refund_with(key(), charge)),
+        "penalize" => verdict(limiter.penalize_with(key(), charge)),
+        "block" => limiter.block(key(), time("for_ns")),
+        "unblock" => assert_eq!(limiter.unblock(key()), step["expect"], "{at}"),
+        "reserve" => match limiter.reserve_with(key(), charge, time("max_wait_ns")) {
+            Ok(reservation) => {
+                let wait = nanoseconds(Some(reservation.wait()));
+                assert_eq!(wait, step["expect"]["wait_ns"], "{at}");
+                reservations.insert(step["as"].as_str().unwrap().to_owned(), reservation);
+            }
+            Err(_) => assert_eq!(step["expect"], "refused", "{at}"),
+        },
+        "cancel" => {
+            let name = step["reservation"].as_str().unwrap();
+            let reservation = reservations.remove(name).unwrap();
+            assert_eq!(reservation.cancel(), step["expect"], "{at}");
+        }
+        "acquire" => verdict(limiter.acquire_with(key(), charge, time("timeout_ns"))),
+        "enforce" => match limiter.enforce_with(key(), charge) {
+            Ok(found) => verdict(found),
+            Err(limited) => assert_eq!(limited.to_string(), step["message"], "{at}"),
+        },
         "stats" => {
             let s = limiter.stats();
             let found = serde_json::json!({

@@ -1,22 +1,41 @@
 //! Rate limits: token buckets by key, in fixed memory, exact under concurrency.
 
+mod headers;
+mod options;
 mod rule;
 mod table;
 mod tiers;
+mod together;
+mod verdict;
+mod waiting;
 
+pub use headers::{headers, Header, HeaderStyle};
+pub use options::LimiterOptions;
 pub use rule::Rate;
-pub(crate) use rule::{ticks_of, Rule};
+pub use together::{take_all, Request, MOST_TOGETHER};
+pub use verdict::{Charge, Limited, LimiterStats, Verdict};
+pub use waiting::{Acquire, Reservation};
 
-use crate::region::{Geometry, Inner, Object, Request};
+use crate::region::{Inner, Object};
 use crate::stripes;
+use crate::words::Words;
 use crate::{Error, Key, Kind, Result};
+use options::{slots_for, words_for, DEFAULT_MAX_KEYS};
+use rule::{ticks_of, Rule, LONGEST_REFILL, TICKS};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::Duration;
-use table::{Answer, OnFull, Table, Witness, GROUP, SLOT_WORDS};
+use table::{Answer, Group, OnFull, Table, Witness, GROUP, SLOT_WORDS};
+use verdict::Asked;
 
 /// Changes with the layout of a limiter's words.
 pub(crate) const FORMAT: usize = AT_TABLE << 8 | SLOT_WORDS;
 
+/// When the last block ends, in ticks: until then calls look for blocks.
+const AT_BLOCKED_UNTIL: usize = tiers::SPARE;
+/// The furthest that a debt or a reservation may have put an arrival time
+/// ahead of the clock, in ticks.
+const AT_FURTHEST: usize = tiers::SPARE + 1;
 const AT_STATS: usize = tiers::WORDS;
 const AT_TABLE: usize = (AT_STATS + stripes::WORDS).next_multiple_of(16);
 
@@ -26,203 +45,14 @@ const EVICTED_LIVE: usize = 2;
 const UNKNOWN_TIER: usize = 3;
 const CONTENDED: usize = 4;
 
-const DEFAULT_MAX_KEYS: u64 = 65_536;
-const MOST_KEYS: u64 = 1 << 28;
-
-/// How a limiter works: its rate, its tiers, its memory.
-///
-/// ```
-/// use forebay::{LimiterOptions, Rate};
-/// let options = LimiterOptions::new(Rate::per_minute(5))
-///     .tier("business", Rate::per_minute(30))
-///     .tier("internal", Rate::UNLIMITED)
-///     .max_keys(10_000);
-/// # let _ = options;
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LimiterOptions {
-    rate: Rate,
-    tiers: Vec<(String, Rate)>,
-    max_keys: Option<u64>,
-}
-
-impl LimiterOptions {
-    /// One rate for everybody.
-    pub fn new(rate: Rate) -> Self {
-        LimiterOptions {
-            rate,
-            tiers: Vec::new(),
-            max_keys: None,
-        }
-    }
-
-    /// Another rate for requests that name this tier: up to 15 of them, names
-    /// of 1 to 31 bytes. `default` is the limiter's own rate.
-    pub fn tier(mut self, name: impl Into<String>, rate: Rate) -> Self {
-        self.tiers.push((name.into(), rate));
-        self
-    }
-
-    /// How many keys may have less than a full bucket at once without
-    /// crowding each other; 65,536 unless told. A key takes 16 bytes and the
-    /// table has a quarter to spare. Fixed when the limiter is created.
-    pub fn max_keys(mut self, max_keys: u64) -> Self {
-        self.max_keys = Some(max_keys);
-        self
-    }
-
-    fn check(&self) -> Result<()> {
-        Rule::new(self.rate)?;
-        for (name, rate) in &self.tiers {
-            if name.is_empty() || name.len() > tiers::TIER_NAME_BYTES || name == tiers::DEFAULT {
-                return Err(Error::invalid(
-                    "tiers",
-                    format_args!("the name {name:?}"),
-                    format_args!(
-                        "names of 1 to {} bytes other than \"{}\"",
-                        tiers::TIER_NAME_BYTES,
-                        tiers::DEFAULT
-                    ),
-                ));
-            }
-            Rule::new(*rate)?;
-        }
-        if let Some(n) = self.max_keys {
-            if n == 0 || n > MOST_KEYS {
-                return Err(Error::invalid(
-                    "max_keys",
-                    n,
-                    format_args!("1 to {MOST_KEYS}"),
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl From<Rate> for LimiterOptions {
-    fn from(rate: Rate) -> Self {
-        LimiterOptions::new(rate)
-    }
-}
-
-impl From<Rate> for Option<LimiterOptions> {
-    fn from(rate: Rate) -> Self {
-        Some(LimiterOptions::new(rate))
-    }
-}
-
-/// Slots for that many keys: a quarter to spare, rounded up to a power of two.
-fn slots_for(max_keys: u64) -> u64 {
-    (max_keys + max_keys.div_ceil(4))
-        .max(GROUP as u64)
-        .next_power_of_two()
-}
-
-fn words_for(geometry: &Geometry) -> Option<usize> {
-    let slots = usize::try_from(geometry[0]).ok()?;
-    if !slots.is_power_of_two() || slots < GROUP {
-        return None;
-    }
-    slots.checked_mul(SLOT_WORDS)?.checked_add(AT_TABLE)
-}
-
-/// What a request costs, of which tier it is, and when it came.
-///
-/// ```
-/// # fn main() -> forebay::Result<()> {
-/// use forebay::{Charge, Rate, Region};
-/// let region = Region::private()?;
-/// let uploads = region.limiter("uploads", Rate::per_minute(100))?;
-/// assert!(uploads.allow_with("user-7", Charge::cost(30)));
-/// assert_eq!(uploads.peek("user-7").remaining, 70);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Charge<'a> {
-    /// Tokens; 0 only looks.
-    pub cost: u64,
-    /// The tier; `None` is the default one, an unknown one too, but counted.
-    pub tier: Option<&'a str>,
-    /// A reading of [`Region::now`](crate::Region::now) that serves a whole
-    /// request; `None` reads the clock. One that is `s` old admits at most
-    /// rate·s more than the bound; one ahead of the clock is a misuse.
-    pub now: Option<u64>,
-}
-
-impl Default for Charge<'_> {
-    fn default() -> Self {
-        Charge {
-            cost: 1,
-            tier: None,
-            now: None,
-        }
-    }
-}
-
-impl<'a> Charge<'a> {
-    /// So many tokens.
-    pub fn cost(cost: u64) -> Self {
-        Charge {
-            cost,
-            ..Charge::default()
-        }
-    }
-
-    /// For this tier.
-    pub fn tier(mut self, tier: &'a str) -> Self {
-        self.tier = Some(tier);
-        self
-    }
-
-    /// At this reading of the region's clock.
-    pub fn at(mut self, now: u64) -> Self {
-        self.now = Some(now);
-        self
-    }
-}
-
-/// A limiter's answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether the request may pass.
-    pub allowed: bool,
-    /// Tokens of a full bucket; `u64::MAX` for an unlimited tier.
-    pub limit: u64,
-    /// Tokens left.
-    pub remaining: u64,
-    /// When it would be admitted; `None` if it is, and if it never can be
-    /// because it costs more than a full bucket.
-    pub retry_after: Option<Duration>,
-    /// Until the bucket is full again.
-    pub reset_after: Duration,
-}
-
-/// Figures of a limiter since its creation: [`Limiter::stats`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct LimiterStats {
-    /// Requests admitted.
-    pub admitted: u64,
-    /// Requests refused.
-    pub refused: u64,
-    /// Buckets that were not full when another key took their slot.
-    pub evicted_live: u64,
-    /// Requests that named a tier that does not exist.
-    pub unknown_tier: u64,
-    /// Requests refused because others kept changing the key's slots; among `refused`.
-    pub contended: u64,
-    /// Slots of the table.
-    pub slots: u64,
-}
-
 /// A limiter in a region: [`Region::limiter`](crate::Region::limiter).
 ///
 /// Any interval of length Δ admits, for one key, at most burst + rate·Δ tokens,
 /// however many processes ask at once and whichever of them die; a live bucket
-/// evicted by other keys (counted in the stats) adds one burst. Calls take no
-/// lock, allocate nothing and cannot fail; keys may be of any length.
+/// evicted by other keys (counted in the stats) adds one burst, and
+/// [`refund`](Limiter::refund) and [`reset`](Limiter::reset) add what they give
+/// back. Calls take no lock, allocate nothing and cannot fail; keys may be of
+/// any length.
 #[derive(Clone)]
 pub struct Limiter {
     object: Arc<Object>,
@@ -249,7 +79,7 @@ impl Limiter {
         let max_keys = options.as_ref().and_then(|options| options.max_keys);
         let object = crate::region::open(
             region,
-            &Request {
+            &crate::region::Request {
                 name,
                 kind: Kind::Limiter,
                 create: options.as_ref().map(|_| {
@@ -290,11 +120,13 @@ impl Limiter {
     }
 
     /// Whether one token may be had for this key; spends it.
+    #[inline]
     pub fn allow(&self, key: impl Key) -> bool {
         self.allow_with(key, Charge::default())
     }
 
     /// Whether this charge may pass; spends it.
+    #[inline]
     pub fn allow_with(&self, key: impl Key, charge: Charge<'_>) -> bool {
         self.ask(key, charge, true).0
     }
@@ -323,13 +155,129 @@ impl Limiter {
         asked.verdict(allowed)
     }
 
-    /// Fills the key's bucket; false if it was full.
+    /// Spends one token, or says with the verdict that there is none: for `?`.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn enforce(&self, key: impl Key) -> std::result::Result<Verdict, Limited> {
+        self.enforce_with(key, Charge::default())
+    }
+
+    /// [`Limiter::enforce`] for any charge.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn enforce_with(
+        &self,
+        key: impl Key,
+        charge: Charge<'_>,
+    ) -> std::result::Result<Verdict, Limited> {
+        let verdict = self.take_with(key, charge);
+        match verdict.allowed {
+            true => Ok(verdict),
+            false => Err(Limited {
+                limiter: self.object.name.clone(),
+                verdict,
+            }),
+        }
+    }
+
+    /// Gives tokens back that were spent for nothing: a request that came to
+    /// no harm, a job that was cancelled. The bucket is never more than full.
+    /// Tells what [`Limiter::peek`] then would.
+    ///
+    /// ```
+    /// # fn main() -> forebay::Result<()> {
+    /// # use forebay::{Rate, Region};
+    /// let logins = Region::private()?.limiter("logins", Rate::per_minute(5))?;
+    /// logins.take("ada");
+    /// assert_eq!(logins.refund("ada", 1).remaining, 5); // the password was right
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn refund(&self, key: impl Key, tokens: u64) -> Verdict {
+        self.refund_with(key, Charge::cost(tokens))
+    }
+
+    /// [`Limiter::refund`] in the tokens of a tier. More than the burst is the
+    /// burst. Reads the clock, whatever `now` says: what was given back at an
+    /// old time would be too much.
+    pub fn refund_with(&self, key: impl Key, charge: Charge<'_>) -> Verdict {
+        let mut asked = self.asked(
+            key,
+            Charge {
+                now: None,
+                ..charge
+            },
+        );
+        if let Some(group) = self.bucket(&asked) {
+            let ticks = asked.rule.increment * charge.cost.min(asked.rule.burst);
+            asked.arrival = self
+                .table
+                .refund(&self.object.words, &group, ticks, asked.now);
+        }
+        self.told(asked)
+    }
+
+    /// Takes tokens whether they are there or not: the key may be in debt
+    /// afterwards, and waits until that is paid off. Tells what
+    /// [`Limiter::peek`] then would.
+    ///
+    /// ```
+    /// # fn main() -> forebay::Result<()> {
+    /// # use forebay::{Rate, Region};
+    /// let api = Region::options().manual_clock(true).private()?.limiter("api", Rate::per_minute(60))?;
+    /// api.penalize("a scraper", 90);
+    /// assert_eq!(api.take("a scraper").retry_after, Some(std::time::Duration::from_secs(31)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn penalize(&self, key: impl Key, tokens: u64) -> Verdict {
+        self.penalize_with(key, Charge::cost(tokens))
+    }
+
+    /// [`Limiter::penalize`] in the tokens of a tier. A debt is at most what
+    /// four and a half years pay off. An unlimited tier has no debts.
+    pub fn penalize_with(&self, key: impl Key, charge: Charge<'_>) -> Verdict {
+        let mut asked = self.asked(key, charge);
+        if let Some(group) = self.bucket(&asked) {
+            let ticks = asked.rule.increment.saturating_mul(charge.cost);
+            let (ticks, now) = (ticks.min(LONGEST_REFILL), asked.now);
+            self.reach(ticks.saturating_add(asked.rule.tolerance()));
+            let last = now + LONGEST_REFILL;
+            let decide = |arrival: u64| Some((arrival.max(now) + ticks).min(last).max(arrival));
+            asked.arrival = self.advance(&group, now, decide);
+        }
+        self.told(asked)
+    }
+
+    /// Refuses the key everything for this long, at least: a block that ends
+    /// later stays. What is in its bucket stays there, and goes on refilling.
+    /// Holds in every tier, unlimited ones too. At most four and a half years.
+    pub fn block(&self, key: impl Key, time: Duration) {
+        let group = self.table.block_group(&self.group(key));
+        let now = ticks_of(self.object.region.clock.now());
+        let until = now + ticks_in(time).min(LONGEST_REFILL);
+        self.reach(until - now);
+        raise(&self.object.words, AT_BLOCKED_UNTIL, until);
+        self.advance(&group, now, |end| Some(end.max(until)));
+    }
+
+    /// Ends a block; false if there was none.
+    pub fn unblock(&self, key: impl Key) -> bool {
+        let now = ticks_of(self.object.region.clock.now());
+        let group = self.table.block_group(&self.group(key));
+        self.table.reset(&self.object.words, &group, now)
+    }
+
+    /// Fills the key's bucket and ends a block; false if it was full and there
+    /// was none.
     pub fn reset(&self, key: impl Key) -> bool {
-        let region = &self.object.region;
-        let hash = key.with_bytes(|key| region.hasher.hash(key));
-        let now = ticks_of(region.clock.now());
-        self.table
-            .reset(&self.object.words, &self.table.group(hash), now)
+        let now = ticks_of(self.object.region.clock.now());
+        let group = self.group(key);
+        let reset = |group: &Group| self.table.reset(&self.object.words, group, now);
+        // Both, whatever the first one says.
+        reset(&group) | reset(&self.table.block_group(&group))
     }
 
     /// Figures since the limiter's creation.
@@ -347,57 +295,131 @@ impl Limiter {
 
     #[inline]
     fn ask(&self, key: impl Key, charge: Charge<'_>, spend: bool) -> (bool, Asked) {
-        let words = &self.object.words;
-        let region = &self.object.region;
-        let rule = self.rule(charge.tier);
-        let now = ticks_of(charge.now.unwrap_or_else(|| region.clock.now()));
-        let mut asked = Asked {
-            rule,
-            arrival: 0,
-            now,
-            ticks: None,
-        };
-        if rule.is_unlimited() {
-            if spend && charge.cost > 0 {
-                stripes::add(words, AT_STATS, ADMITTED, 1);
+        let mut asked = self.asked(key, charge);
+        let spend = spend && charge.cost > 0;
+        let allowed = match (self.bucket(&asked), asked.ticks) {
+            _ if asked.is_blocked() => {
+                self.look(&mut asked);
+                false
             }
-            return (true, asked);
-        }
-        let hash = key.with_bytes(|key| region.hasher.hash(key));
-        let group = self.table.group(hash);
-        asked.ticks = rule.ticks(charge.cost);
-        let allowed = match asked.ticks {
-            Some(ticks) if spend && charge.cost > 0 => {
-                let counting = Counting(&self.object);
-                match self
-                    .table
-                    .charge(words, &group, &rule, ticks, now, &counting)
-                {
-                    Answer::Admitted(arrival) => {
-                        asked.arrival = arrival;
-                        true
-                    }
-                    Answer::Refused(arrival) => {
-                        asked.arrival = arrival;
-                        false
-                    }
-                    Answer::Contended => {
-                        stripes::add(words, AT_STATS, CONTENDED, 1);
-                        asked.arrival = self.table.arrival(words, &group);
-                        false
-                    }
-                }
-            }
-            ticks => {
-                asked.arrival = self.table.arrival(words, &group);
-                ticks.is_some_and(|ticks| rule.charge(asked.arrival, now, ticks).is_some())
+            (None, _) => true,
+            (Some(group), Some(ticks)) if spend => self.charge(&mut asked, &group, ticks),
+            (Some(_), ticks) => {
+                self.look(&mut asked);
+                let charge = |ticks| asked.rule.charge(asked.arrival, asked.now, ticks);
+                ticks.and_then(charge).is_some()
             }
         };
-        if spend && charge.cost > 0 {
-            let counter = if allowed { ADMITTED } else { REFUSED };
-            stripes::add(words, AT_STATS, counter, 1);
+        if spend {
+            self.count(allowed);
         }
         (allowed, asked)
+    }
+
+    /// Who asks, for what, and when.
+    #[inline]
+    fn asked(&self, key: impl Key, charge: Charge<'_>) -> Asked {
+        let rule = self.rule(charge.tier);
+        let clock = || self.object.region.clock.now();
+        let now = ticks_of(charge.now.unwrap_or_else(clock));
+        let mut asked = Asked {
+            rule,
+            group: None,
+            arrival: 0,
+            now,
+            ticks: rule.ticks(charge.cost),
+            blocked: 0,
+        };
+        let blocks = self.object.words.load(AT_BLOCKED_UNTIL, Relaxed) > now;
+        if blocks || !rule.is_unlimited() {
+            let group = self.group(key);
+            asked.group = Some(group);
+            if blocks {
+                asked.blocked = self.blocked_until(&group);
+            }
+        }
+        asked
+    }
+
+    /// Where the bucket of the request is, if its tier has a limit.
+    #[inline]
+    fn bucket(&self, asked: &Asked) -> Option<Group> {
+        asked.group.filter(|_| !asked.rule.is_unlimited())
+    }
+
+    #[inline]
+    fn group(&self, key: impl Key) -> Group {
+        let hasher = &self.object.region.hasher;
+        self.table.group(key.with_bytes(|key| hasher.hash(key)))
+    }
+
+    #[cold]
+    fn blocked_until(&self, group: &Group) -> u64 {
+        let group = self.table.block_group(group);
+        self.table.arrival(&self.object.words, &group)
+    }
+
+    #[inline]
+    fn charge(&self, asked: &mut Asked, group: &Group, ticks: u64) -> bool {
+        let words = &self.object.words;
+        let counting = Counting(&self.object);
+        let (rule, now) = (&asked.rule, asked.now);
+        match self.table.charge(words, group, rule, ticks, now, &counting) {
+            Answer::Admitted(arrival) => {
+                asked.arrival = arrival;
+                true
+            }
+            Answer::Refused(arrival) => {
+                asked.arrival = arrival;
+                false
+            }
+            Answer::Contended => {
+                stripes::add(words, AT_STATS, CONTENDED, 1);
+                asked.arrival = self.table.arrival(words, group);
+                false
+            }
+        }
+    }
+
+    /// Reads the bucket of the request.
+    fn look(&self, asked: &mut Asked) {
+        if let Some(group) = self.bucket(asked) {
+            asked.arrival = self.table.arrival(&self.object.words, &group);
+        }
+    }
+
+    /// Moves an arrival time on to what `decide` says, always; where it is then.
+    fn advance(&self, group: &Group, now: u64, decide: impl Fn(u64) -> Option<u64>) -> u64 {
+        let words = &self.object.words;
+        let counting = Counting(&self.object);
+        match self.table.advance(words, group, now, decide, &counting) {
+            Ok(entry) => entry.arrival,
+            Err(_) => {
+                stripes::add(words, AT_STATS, CONTENDED, 1);
+                self.table.arrival(words, group)
+            }
+        }
+    }
+
+    /// What a look at one token says now.
+    fn told(&self, mut asked: Asked) -> Verdict {
+        asked.ticks = asked.rule.ticks(1);
+        let charged = asked
+            .rule
+            .charge(asked.arrival, asked.now, asked.rule.increment);
+        let allowed = !asked.is_blocked() && (asked.rule.is_unlimited() || charged.is_some());
+        asked.verdict(allowed)
+    }
+
+    /// Notes that an arrival time may be so far ahead of the clock.
+    fn reach(&self, ticks: u64) {
+        raise(&self.object.words, AT_FURTHEST, ticks);
+    }
+
+    #[inline]
+    fn count(&self, allowed: bool) {
+        let counter = if allowed { ADMITTED } else { REFUSED };
+        stripes::add(&self.object.words, AT_STATS, counter, 1);
     }
 
     #[inline]
@@ -423,42 +445,19 @@ impl std::fmt::Debug for Limiter {
     }
 }
 
-/// What an answer was made from.
-struct Asked {
-    rule: Rule,
-    arrival: u64,
-    now: u64,
-    ticks: Option<u64>,
+/// A duration in ticks.
+fn ticks_in(time: Duration) -> u64 {
+    let ticks = time.as_nanos().saturating_mul(u128::from(TICKS));
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
-impl Asked {
-    fn verdict(&self, allowed: bool) -> Verdict {
-        let Asked {
-            rule,
-            arrival,
-            now,
-            ticks,
-        } = self;
-        if rule.is_unlimited() {
-            return Verdict {
-                allowed,
-                limit: u64::MAX,
-                remaining: u64::MAX,
-                retry_after: None,
-                reset_after: Duration::ZERO,
-            };
-        }
-        Verdict {
-            allowed,
-            limit: rule.burst,
-            remaining: rule.remaining(*arrival, *now),
-            retry_after: match ticks {
-                Some(ticks) if !allowed => {
-                    Some(Duration::from_nanos(rule.wait(*arrival, *now, *ticks)))
-                }
-                _ => None,
-            },
-            reset_after: Duration::from_nanos(rule.reset_after(*arrival, *now)),
+/// Makes a word at least `value`.
+fn raise(words: &impl Words, at: usize, value: u64) {
+    let mut found = words.load(at, Relaxed);
+    while found < value {
+        match words.cas(at, found, value) {
+            Ok(_) => return,
+            Err(other) => found = other,
         }
     }
 }

@@ -59,6 +59,10 @@ const VERSION_ONE: u64 = 1 << 2;
 const VERSION: u64 = ((1 << 19) - 1) << 2;
 const FINGERPRINT: u64 = !(VERSION | STATE);
 
+/// What tells the mark of a key's block from that of its bucket: half of the
+/// fingerprint's bits, so that no key's neighbour is its block.
+const BLOCKED: u64 = 0x5555_5555_5555_5555 & FINGERPRINT;
+
 const PHASE: u64 = 1;
 const ARRIVAL_SHIFT: u32 = 1;
 
@@ -94,6 +98,15 @@ pub struct Group {
     first: usize,
     second: usize,
     fingerprint: u64,
+}
+
+/// What a call wrote, and where: for taking it back at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    at: usize,
+    label: u64,
+    /// The arrival time.
+    pub arrival: u64,
 }
 
 /// What became of a request.
@@ -148,6 +161,14 @@ fn with_arrival(time: u64, arrival: u64) -> u64 {
     arrival << ARRIVAL_SHIFT | time & PHASE
 }
 
+/// Gives `ticks` back to a slot that is not full at `now`: its arrival time, or
+/// `None` if somebody else changed it.
+fn give_back<W: Words>(words: &W, slot: Slot, ticks: u64, now: u64) -> Option<u64> {
+    let arrival = slot.arrival().saturating_sub(ticks).max(now);
+    let exchange = words.cas(slot.at, slot.time, with_arrival(slot.time, arrival));
+    exchange.is_ok().then_some(arrival)
+}
+
 fn in_state(label: u64, state: u64) -> u64 {
     label & !STATE | state
 }
@@ -165,6 +186,15 @@ impl Table {
             first: self.at + first * SET * SLOT_WORDS,
             second: self.at + second * SET * SLOT_WORDS,
             fingerprint: hash.tag & FINGERPRINT,
+        }
+    }
+
+    /// The group of the key's block: in the same sets, under another mark.
+    #[inline]
+    pub fn block_group(&self, group: &Group) -> Group {
+        Group {
+            fingerprint: group.fingerprint ^ BLOCKED,
+            ..*group
         }
     }
 
@@ -208,30 +238,86 @@ impl Table {
         now: u64,
         witness: &impl Witness,
     ) -> Answer {
+        let decide = |arrival| rule.charge(arrival, now, ticks);
+        self.advance(words, group, now, decide, witness)
+            .map_or_else(|answer| answer, |entry| Answer::Admitted(entry.arrival))
+    }
+
+    /// Moves the key's arrival time on to what `decide` makes of it, which is
+    /// never less; `None` refuses. Tells what was written, and where.
+    #[inline]
+    pub fn advance<W: Words>(
+        &self,
+        words: &W,
+        group: &Group,
+        now: u64,
+        decide: impl Fn(u64) -> Option<u64>,
+        witness: &impl Witness,
+    ) -> Result<Entry, Answer> {
         for _ in 0..ROUNDS {
             witness.starting_over();
             match self.find(words, group, now) {
                 Found::Live(slot) => {
-                    let Some(after) = rule.charge(slot.arrival(), now, ticks) else {
-                        return Answer::Refused(slot.arrival());
+                    let Some(after) = decide(slot.arrival()) else {
+                        return Err(Answer::Refused(slot.arrival()));
                     };
-                    if words
-                        .cas(slot.at, slot.time, with_arrival(slot.time, after))
-                        .is_ok()
-                    {
-                        return Answer::Admitted(after);
+                    let after = after.min(LAST_ARRIVAL);
+                    let time = with_arrival(slot.time, after);
+                    if words.cas(slot.at, slot.time, time).is_ok() {
+                        return Ok(Entry {
+                            at: slot.at,
+                            label: slot.label,
+                            arrival: after,
+                        });
                     }
                 }
                 Found::Nowhere { victim } => {
-                    if let Some(refusal) =
-                        self.claim(words, group, victim, rule, ticks, now, witness)
-                    {
-                        return refusal;
+                    if let Some(refusal) = self.claim(words, group, victim, &decide, now, witness) {
+                        return Err(refusal);
                     }
                 }
             }
         }
-        Answer::Contended
+        Err(Answer::Contended)
+    }
+
+    /// Gives `ticks` back to the key's bucket, which is never more than full at
+    /// `now`, the clock's own reading; the arrival time that it then has.
+    pub fn refund<W: Words>(&self, words: &W, group: &Group, ticks: u64, now: u64) -> u64 {
+        for _ in 0..ROUNDS {
+            match self.find(words, group, now) {
+                Found::Live(slot) if slot.arrival() > now => {
+                    if let Some(arrival) = give_back(words, slot, ticks, now) {
+                        return arrival;
+                    }
+                }
+                Found::Live(slot) => return slot.arrival(),
+                Found::Nowhere { .. } => return 0,
+            }
+        }
+        self.arrival(words, group)
+    }
+
+    /// Takes back what a call wrote a moment ago: gives `ticks` back if the
+    /// slot still is the same key's, in the same residence. False if it is not,
+    /// or if the clock has passed what was written.
+    pub fn undo<W: Words>(&self, words: &W, entry: &Entry, ticks: u64, now: u64) -> bool {
+        for _ in 0..ROUNDS {
+            let time = words.load(entry.at, Acquire);
+            let label = words.load(entry.at + 1, Acquire);
+            let slot = Slot {
+                at: entry.at,
+                time,
+                label,
+            };
+            if label != entry.label || !slot.is_labelled() || now >= entry.arrival {
+                return false;
+            }
+            if slot.arrival() <= now || give_back(words, slot, ticks, now).is_some() {
+                return true;
+            }
+        }
+        false
     }
 
     /// The arrival time of the key's bucket; 0 (full) if it has no slot.
@@ -304,21 +390,19 @@ impl Table {
 
     /// Claims a slot for the key. `None`: look again (the slot may be ours).
     #[cold]
-    #[allow(clippy::too_many_arguments)]
     fn claim<W: Words>(
         &self,
         words: &W,
         group: &Group,
         (mine, victim): (usize, Slot),
-        rule: &Rule,
-        ticks: u64,
+        decide: impl Fn(u64) -> Option<u64>,
         now: u64,
         witness: &impl Witness,
     ) -> Option<Answer> {
         let was_free = victim.arrival() <= now;
         let arrival = if was_free || self.on_full == OnFull::Strict {
             // A newcomer that would be refused claims nothing.
-            if rule.charge(victim.arrival(), now, ticks).is_none() {
+            if decide(victim.arrival()).is_none() {
                 return Some(Answer::Refused(victim.arrival()));
             }
             // One tick on, so that no earlier reading of this word survives.

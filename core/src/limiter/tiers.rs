@@ -24,6 +24,8 @@ const ROUNDS: usize = 64;
 
 const AT_COUNT: usize = 0;
 const AT_CURSOR: usize = 1;
+/// Words that are not for the tiers.
+pub const SPARE: usize = 2;
 const AT_TIERS: usize = 8;
 const AT_RULES: usize = AT_TIERS + TIERS * TIER_WORDS;
 /// Words that the tiers take, from the beginning of a limiter.

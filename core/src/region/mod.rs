@@ -15,6 +15,7 @@ mod seat;
 pub(crate) mod sys;
 
 pub(crate) use directory::{open, Geometry, Object, Request};
+pub(crate) use fork_lock::ForkLock;
 pub(crate) use memory::Memory;
 
 use crate::clock::Clock;
@@ -24,7 +25,6 @@ use crate::{
     Breaker, BreakerOptions, Cache, CacheOptions, Error, Histogram, HistogramOptions, Kind,
     Limiter, LimiterOptions, Result,
 };
-use fork_lock::ForkLock;
 use layout::*;
 use seat::{Seats, SharedFile};
 use std::path::{Path, PathBuf};
@@ -299,6 +299,12 @@ impl Region {
     /// operations read. It counts suspension and never goes back.
     pub fn now(&self) -> u64 {
         self.inner.clock.now()
+    }
+
+    /// Sleeps until [`Region::now`] is `due`, but not for longer than `at_most`;
+    /// whether it is. A manual clock that is moved wakes those who sleep.
+    pub fn sleep_until(&self, due: u64, at_most: Duration) -> bool {
+        self.inner.clock.wait_until(due, at_most)
     }
 
     /// Moves a manual clock forward, for everybody in the region.

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 /// A file mapped for reading and writing, shared with other processes.
 pub struct Mapping {
@@ -357,6 +358,53 @@ pub fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "
     }
 }
 
+/// Waits until a word is not `seen` any more or somebody wakes those who wait
+/// on it, or for so long, and not for more than a second; it may return before.
+pub fn wait_on(word: &AtomicU64, seen: u64, at_most: Duration) {
+    let at_most = at_most.min(Duration::from_secs(1));
+    #[cfg(all(target_os = "linux", not(miri)))]
+    {
+        let time = libc::timespec {
+            tv_sec: at_most.as_secs() as _,
+            tv_nsec: at_most.subsec_nanos() as _,
+        };
+        // The kernel compares 32 bits. A change that leaves those as they were
+        // is seen after a second.
+        // SAFETY: the word is mapped and aligned, and the time outlives the call.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                low_half(word),
+                libc::FUTEX_WAIT,
+                seen as u32,
+                &time as *const libc::timespec,
+            )
+        };
+    }
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    if word.load(std::sync::atomic::Ordering::Acquire) == seen {
+        std::thread::sleep(at_most.min(Duration::from_millis(1)));
+    }
+}
+
+/// Wakes all who wait on a word, in any process.
+pub fn wake_all(word: &AtomicU64) {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    // SAFETY: the word is mapped and aligned.
+    unsafe {
+        libc::syscall(libc::SYS_futex, low_half(word), libc::FUTEX_WAKE, i32::MAX)
+    };
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let _ = word;
+}
+
+/// The half of a word that changes first.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn low_half(word: &AtomicU64) -> *const u32 {
+    let first: *const u32 = word.as_ptr().cast();
+    first.wrapping_add(usize::from(cfg!(target_endian = "big")))
+}
+
 /// Lets another thread run.
 pub fn give_way() {
     std::thread::yield_now();
@@ -368,6 +416,6 @@ pub fn pause_briefly(turn: u32) {
     if turn < 100 {
         give_way();
     } else {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
