@@ -245,7 +245,10 @@ fn storage_that_leads_in_circles_costs_what_the_item_needs() {
 struct Evictions(Cell<u64>);
 
 impl Witness for Evictions {
-    fn evicting_live(&self) {
+    fn clock(&self) -> u64 {
+        0
+    }
+    fn evicting_live(&self, _label: u64) {
         self.0.set(self.0.get() + 1);
     }
 }

@@ -102,7 +102,10 @@ fn explore<T: Ord + Debug + Send + 'static>(
 struct Quiet;
 
 impl Witness for Quiet {
-    fn evicting_live(&self) {}
+    fn clock(&self) -> u64 {
+        TOKEN
+    }
+    fn evicting_live(&self, _label: u64) {}
 }
 
 const TOKEN: u64 = 1000;

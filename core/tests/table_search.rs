@@ -36,11 +36,26 @@ struct Step<'a> {
     /// Where in `answers` the code last started over.
     started: Cell<usize>,
     starts: Cell<usize>,
-    evictions: Cell<u64>,
+    /// The clock's reading with which it did.
+    now: Cell<u64>,
+    /// Whose live bucket the step evicts.
+    evicted: Cell<Option<u64>>,
     ending: Ending,
 }
 
 const FAILED: u64 = 1 << 63;
+
+/// In a call beside its key: the token is given back as soon as it is had, as
+/// by a request that another limit refused.
+const UNDO: u64 = 1 << 16;
+/// In a call beside its key: a token is given back, whoever spent it.
+const REFUND: u64 = 1 << 17;
+/// In a call beside its key: a token is taken that may not be there.
+const PENALTY: u64 = 1 << 18;
+
+fn key_of(call: u64) -> u64 {
+    call & 0xffff
+}
 
 /// Rounds after which a call gives up, as the real one does later: claims move
 /// time on, so without an end the worlds would be infinite.
@@ -104,15 +119,23 @@ impl Words for Step<'_> {
 }
 
 impl Witness for Step<'_> {
-    fn evicting_live(&self) {
-        // Once: when the operation just before it is the new one.
+    fn evicting_live(&self, label: u64) {
+        // Once: when the operation just before it is the new one. (Calls that
+        // run to their end in one go evict nobody.)
         if self.asked.get() == self.until {
-            self.evictions.set(self.evictions.get() + 1);
+            self.evicted.set(Some(label >> 21));
         }
     }
 
-    fn starting_over(&self) {
+    /// It is one of the words.
+    fn clock(&self) -> u64 {
+        let last = self.memory.borrow().len() - 1;
+        self.load(last, Ordering::Acquire)
+    }
+
+    fn starting_over(&self, now: u64) {
         if self.asked.get() <= self.until {
+            self.now.set(now);
             self.started.set(self.answers.borrow().len());
             self.starts.set(self.starts.get() + 1);
         }
@@ -121,7 +144,8 @@ impl Witness for Step<'_> {
 
 #[derive(Clone, Hash, PartialEq, Eq)]
 struct Process {
-    /// The keys it asks for, one call each, those done taken off.
+    /// The keys it asks for, one call each, those done taken off; with what it
+    /// asks, unless that is a token.
     calls: Vec<u64>,
     /// When it read the clock for the current call.
     now: Option<u64>,
@@ -133,6 +157,8 @@ struct Process {
 #[derive(Clone, Default, Hash, PartialEq, Eq)]
 struct Key {
     granted: u64,
+    refunded: u64,
+    evictions: u64,
     first: Option<u64>,
 }
 
@@ -141,7 +167,6 @@ struct State {
     memory: Vec<u64>,
     clock: u64,
     ticks_left: u64,
-    evictions: u64,
     processes: Vec<Process>,
     keys: Vec<Key>,
 }
@@ -173,7 +198,8 @@ impl World<'_> {
 
     /// Runs a process's current call for `until` operations in all.
     fn run<'a>(&self, memory: Vec<u64>, process: &'a Process, until: usize) -> (Step<'a>, Answer) {
-        let key = process.calls[0];
+        let call = process.calls[0];
+        let key = key_of(call);
         let group = self.table().small_group(key);
         let step = Step {
             memory: RefCell::new(memory),
@@ -183,16 +209,36 @@ impl World<'_> {
             answers: RefCell::new(Vec::new()),
             started: Cell::new(0),
             starts: Cell::new(0),
-            evictions: Cell::new(0),
+            now: Cell::new(0),
+            evicted: Cell::new(None),
             ending: Ending {
                 label: key << 21 | 2,
             },
         };
         let now = process.now.expect("the call has begun");
         let ticks = self.rule.increment;
-        let answer = self
-            .table()
-            .charge(&step, &group, &self.rule, ticks, now, &step);
+        let (table, rule) = (self.table(), &self.rule);
+        // Whoever lowers a word reads the clock anew.
+        let clock = || step.clock();
+        let answer = match call - key {
+            UNDO => {
+                let decide = |arrival, now| rule.charge(arrival, now, ticks);
+                match table.advance(&step, &group, now, decide, &step) {
+                    Ok(entry) => {
+                        table.undo(&step, &entry, ticks, clock());
+                        Answer::Refused(entry.arrival)
+                    }
+                    Err(answer) => answer,
+                }
+            }
+            REFUND => Answer::Refused(table.refund(&step, &group, ticks, clock())),
+            PENALTY => {
+                let decide = |arrival: u64, now| Some(arrival.max(now) + ticks);
+                let debt = table.advance(&step, &group, now, decide, &step);
+                debt.map_or_else(|answer| answer, |entry| Answer::Refused(entry.arrival))
+            }
+            _ => table.charge(&step, &group, rule, ticks, now, &step),
+        };
         (step, answer)
     }
 
@@ -202,13 +248,14 @@ impl World<'_> {
             .iter()
             .flat_map(|calls| calls.iter())
             .chain(self.before.iter().map(|(key, _)| key))
+            .map(|call| key_of(*call))
             .max()
             .unwrap();
         let mut state = State {
-            memory: vec![0; 2 * self.slots],
+            // The slots, and the clock.
+            memory: vec![0; 2 * self.slots + 1],
             clock: self.start,
             ticks_left: self.jumps,
-            evictions: 0,
             processes: Vec::new(),
             keys: vec![Key::default(); keys as usize],
         };
@@ -224,12 +271,12 @@ impl World<'_> {
             let process = state.processes[0].clone();
             let (step, answer) = self.run(state.memory.clone(), &process, usize::MAX - 1);
             state.memory = step.memory.take();
-            state.evictions += step.evictions.get();
             if let Answer::Admitted(_) = answer {
                 state.keys[*key as usize].granted += 1;
             }
         }
         state.clock = self.start;
+        state.memory[2 * self.slots] = self.start;
         state.processes = self
             .calls
             .iter()
@@ -248,6 +295,7 @@ impl World<'_> {
         if state.ticks_left > 0 {
             let mut later = state.clone();
             later.clock += self.jump;
+            later.memory[2 * self.slots] = later.clock;
             later.ticks_left -= 1;
             into.push(later);
         }
@@ -258,21 +306,26 @@ impl World<'_> {
     /// The state after one step of process `i`, if it has anything left to do.
     fn step(&self, state: &State, i: usize) -> Option<State> {
         let process = &state.processes[i];
-        let key = *process.calls.first()? as usize;
+        let call = *process.calls.first()?;
+        let key = key_of(call) as usize;
         let mut next = state.clone();
         if process.now.is_none() {
             next.processes[i].now = Some(state.clock);
             next.keys[key].first.get_or_insert(state.clock);
+            next.keys[key].refunded += u64::from(call & REFUND != 0);
             return Some(next);
         }
         let (step, answer) = self.run(state.memory.clone(), process, process.answers.len() + 1);
-        next.evictions += step.evictions.get();
+        if let Some(evicted) = step.evicted.get() {
+            next.keys[evicted as usize].evictions += 1;
+        }
         let rounds = process.rounds + step.starts.get() - 1;
         let goes_on = step.is_over() && rounds < ROUNDS;
         let moved = &mut next.processes[i];
         if goes_on {
             let answers = step.answers.take();
             moved.answers = answers[step.started.get()..].to_vec();
+            moved.now = Some(step.now.get());
             moved.rounds = rounds;
         } else {
             moved.answers.clear();
@@ -313,20 +366,23 @@ impl World<'_> {
 
     fn check(&self, state: &State) {
         let Rule { increment, burst } = self.rule;
+        let evictions: u64 = state.keys.iter().map(|key| key.evictions).sum();
         for (i, key) in state.keys.iter().enumerate() {
             let elapsed = state.clock - key.first.unwrap_or(state.clock);
-            let mut bound = burst * increment + elapsed;
-            if self.on_full == OnFull::Lenient && state.evictions > 0 {
-                // Each live eviction of this key gives a fresh burst; a call
-                // that slept through one may spend what it saw before.
-                bound += state.evictions * burst * increment;
+            let mut bound = (burst + key.refunded) * increment + elapsed;
+            if self.on_full == OnFull::Lenient && key.evictions > 0 {
+                // Each live eviction of this key gives a fresh burst.
+                bound += key.evictions * burst * increment;
+            }
+            // A call that slept through an eviction may spend what it saw before.
+            if self.on_full == OnFull::Lenient && evictions > 0 {
                 bound += state.processes.len() as u64 * increment;
             }
             assert!(
                 key.granted * increment <= bound,
                 "key {i} was granted {} in {elapsed} ticks, evictions {}, memory {:x?}",
                 key.granted,
-                state.evictions,
+                key.evictions,
                 state.memory,
             );
         }
@@ -517,4 +573,121 @@ fn strict_sleepers_at_every_step_are_granted_nothing_extra() {
     let schedules = world.pause_each(&world.first(), 0, &[0, 1, 2]);
     println!("{schedules} schedules");
     assert!(schedules > 1_000, "only {schedules} schedules");
+}
+
+/// A charge that is taken back mints nothing, whoever came in between: others
+/// who took what it had spent, or who evicted it.
+#[test]
+fn strict_charges_that_are_taken_back_leave_no_token_behind() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rule: rule(1),
+        jump: TOKEN / 2,
+        jumps: 1,
+        calls: &[&[UNDO | 1], &[1, 2]],
+        before: &[(3, TOKEN)],
+        start: TOKEN,
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
+}
+
+/// The same where newcomers evict live buckets.
+#[test]
+fn lenient_charges_that_are_taken_back_leave_no_token_behind() {
+    let states = World {
+        on_full: OnFull::Lenient,
+        slots: 2,
+        rule: rule(1),
+        jump: TOKEN / 2,
+        jumps: 1,
+        calls: &[&[UNDO | 1], &[2, 1]],
+        before: &[(4, TOKEN)],
+        start: TOKEN,
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
+}
+
+/// The one slot there is becomes another key's between the charge and its being
+/// taken back: that key's bucket is none of ours.
+#[test]
+fn a_charge_is_not_taken_back_from_another_key() {
+    let world = World {
+        on_full: OnFull::Lenient,
+        slots: 1,
+        rule: rule(2),
+        jump: 0,
+        jumps: 0,
+        calls: &[],
+        before: &[],
+        start: TOKEN,
+    };
+    let words = Step {
+        memory: RefCell::new(vec![0, 0, TOKEN]),
+        script: &[],
+        asked: Cell::new(0),
+        until: usize::MAX - 1,
+        answers: RefCell::new(Vec::new()),
+        started: Cell::new(0),
+        starts: Cell::new(0),
+        now: Cell::new(0),
+        evicted: Cell::new(None),
+        ending: Ending { label: 0 },
+    };
+    let (table, rule) = (world.table(), &world.rule);
+    let [one, two] = [1, 2].map(|key| table.small_group(key));
+    let decide = |arrival, now| rule.charge(arrival, now, TOKEN);
+    let entry = table
+        .advance(&words, &one, TOKEN, decide, &words)
+        .expect("a full bucket");
+    for _ in 0..2 {
+        let answer = table.charge(&words, &two, rule, TOKEN, TOKEN, &words);
+        assert!(matches!(answer, Answer::Admitted(_)), "{answer:?}");
+    }
+    assert!(!table.undo(&words, &entry, TOKEN, TOKEN));
+    let answer = table.charge(&words, &two, rule, TOKEN, TOKEN, &words);
+    assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+    // In its own residence it is taken back, and only until it is earned anyhow.
+    let entry = table
+        .advance(&words, &one, TOKEN, decide, &words)
+        .expect("a full bucket");
+    assert!(!table.undo(&words, &entry, TOKEN, entry.arrival));
+    assert!(table.undo(&words, &entry, TOKEN, TOKEN));
+    assert_eq!(table.arrival(&words, &one), TOKEN);
+}
+
+/// Requests that are refused elsewhere, while others take all that there is.
+#[test]
+fn charges_are_taken_back_once_while_others_drain_the_bucket() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rule: rule(3),
+        jump: TOKEN / 2,
+        jumps: 1,
+        calls: &[&[UNDO | 1, UNDO | 1], &[1, 1, 1, 1, 1]],
+        before: &[],
+        start: TOKEN,
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
+}
+
+/// Refunds widen the bound by what they give back, and penalties never do.
+#[test]
+fn refunds_and_penalties_give_no_more_than_they_say() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rule: rule(1),
+        jump: TOKEN,
+        jumps: 1,
+        calls: &[&[1, REFUND | 1], &[PENALTY | 1, 1]],
+        before: &[],
+        start: TOKEN,
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
 }

@@ -62,8 +62,12 @@ pub struct Limiter {
 struct Counting<'a>(&'a Object);
 
 impl Witness for Counting<'_> {
-    fn evicting_live(&self) {
+    fn evicting_live(&self, _label: u64) {
         stripes::add(&self.0.words, AT_STATS, EVICTED_LIVE, 1);
+    }
+
+    fn clock(&self) -> u64 {
+        ticks_of(self.0.region.clock.now())
     }
 }
 
@@ -244,8 +248,10 @@ impl Limiter {
             let ticks = asked.rule.increment.saturating_mul(charge.cost);
             let (ticks, now) = (ticks.min(LONGEST_REFILL), asked.now);
             self.reach(ticks.saturating_add(asked.rule.tolerance()));
-            let last = now + LONGEST_REFILL;
-            let decide = |arrival: u64| Some((arrival.max(now) + ticks).min(last).max(arrival));
+            let decide = |arrival: u64, now| {
+                let last = now + LONGEST_REFILL;
+                Some((arrival.max(now) + ticks).min(last).max(arrival))
+            };
             asked.arrival = self.advance(&group, now, decide);
         }
         self.told(asked)
@@ -260,7 +266,7 @@ impl Limiter {
         let until = now + ticks_in(time).min(LONGEST_REFILL);
         self.reach(until - now);
         raise(&self.object.words, AT_BLOCKED_UNTIL, until);
-        self.advance(&group, now, |end| Some(end.max(until)));
+        self.advance(&group, now, |end, _| Some(end.max(until)));
     }
 
     /// Ends a block; false if there was none.
@@ -363,19 +369,23 @@ impl Limiter {
     fn charge(&self, asked: &mut Asked, group: &Group, ticks: u64) -> bool {
         let words = &self.object.words;
         let counting = Counting(&self.object);
-        let (rule, now) = (&asked.rule, asked.now);
-        match self.table.charge(words, group, rule, ticks, now, &counting) {
-            Answer::Admitted(arrival) => {
-                asked.arrival = arrival;
+        let rule = asked.rule;
+        let decide = |arrival, now| rule.charge(arrival, now, ticks);
+        match self
+            .table
+            .advance(words, group, asked.now, decide, &counting)
+        {
+            Ok(entry) => {
+                (asked.arrival, asked.now) = (entry.arrival, entry.now);
                 true
             }
-            Answer::Refused(arrival) => {
-                asked.arrival = arrival;
-                false
-            }
-            Answer::Contended => {
+            Err(Answer::Contended) => {
                 stripes::add(words, AT_STATS, CONTENDED, 1);
                 asked.arrival = self.table.arrival(words, group);
+                false
+            }
+            Err(Answer::Refused(arrival) | Answer::Admitted(arrival)) => {
+                asked.arrival = arrival;
                 false
             }
         }
@@ -389,7 +399,7 @@ impl Limiter {
     }
 
     /// Moves an arrival time on to what `decide` says, always; where it is then.
-    fn advance(&self, group: &Group, now: u64, decide: impl Fn(u64) -> Option<u64>) -> u64 {
+    fn advance(&self, group: &Group, now: u64, decide: impl Fn(u64, u64) -> Option<u64>) -> u64 {
         let words = &self.object.words;
         let counting = Counting(&self.object);
         match self.table.advance(words, group, now, decide, &counting) {

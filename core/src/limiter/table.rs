@@ -48,6 +48,10 @@ pub const SET: usize = 8;
 /// Slots of a group.
 pub const GROUP: usize = 2 * SET;
 
+/// How often a call reads the clock again before it takes a slot that seems not
+/// to be free: once it slept, twice somebody else was faster, and so on.
+const LOOKS: usize = 4;
+
 /// How often a call starts over before it gives up and refuses.
 const ROUNDS: usize = 64;
 
@@ -107,6 +111,8 @@ pub struct Entry {
     label: u64,
     /// The arrival time.
     pub arrival: u64,
+    /// The clock's reading that it was decided by.
+    pub now: u64,
 }
 
 /// What became of a request.
@@ -122,10 +128,13 @@ pub enum Answer {
 
 /// What a call leaves for the statistics.
 pub trait Witness {
-    /// A live bucket of another key is about to be evicted.
-    fn evicting_live(&self);
-    /// The call starts over, with nothing but its arguments in hand.
-    fn starting_over(&self) {}
+    /// A live bucket of another key, labelled so, is about to be evicted.
+    fn evicting_live(&self, label: u64);
+    /// The clock, read anew, in ticks.
+    fn clock(&self) -> u64;
+    /// The call starts over, with nothing but its arguments in hand, and this
+    /// reading of the clock.
+    fn starting_over(&self, _now: u64) {}
 }
 
 #[derive(Clone, Copy)]
@@ -238,27 +247,30 @@ impl Table {
         now: u64,
         witness: &impl Witness,
     ) -> Answer {
-        let decide = |arrival| rule.charge(arrival, now, ticks);
+        let decide = |arrival, now| rule.charge(arrival, now, ticks);
         self.advance(words, group, now, decide, witness)
             .map_or_else(|answer| answer, |entry| Answer::Admitted(entry.arrival))
     }
 
-    /// Moves the key's arrival time on to what `decide` makes of it, which is
-    /// never less; `None` refuses. Tells what was written, and where.
+    /// Moves the key's arrival time on to what `decide` makes of it and of the
+    /// time, which is never less; `None` refuses. Tells what was written, and
+    /// where. Who has read the clock long ago finds live what is full by now;
+    /// before a newcomer takes such a slot the clock is read again.
     #[inline]
     pub fn advance<W: Words>(
         &self,
         words: &W,
         group: &Group,
-        now: u64,
-        decide: impl Fn(u64) -> Option<u64>,
+        mut now: u64,
+        decide: impl Fn(u64, u64) -> Option<u64>,
         witness: &impl Witness,
     ) -> Result<Entry, Answer> {
+        let mut looks = 0;
         for _ in 0..ROUNDS {
-            witness.starting_over();
+            witness.starting_over(now);
             match self.find(words, group, now) {
                 Found::Live(slot) => {
-                    let Some(after) = decide(slot.arrival()) else {
+                    let Some(after) = decide(slot.arrival(), now) else {
                         return Err(Answer::Refused(slot.arrival()));
                     };
                     let after = after.min(LAST_ARRIVAL);
@@ -268,11 +280,21 @@ impl Table {
                             at: slot.at,
                             label: slot.label,
                             arrival: after,
+                            now,
                         });
                     }
                 }
                 Found::Nowhere { victim } => {
-                    if let Some(refusal) = self.claim(words, group, victim, &decide, now, witness) {
+                    if victim.1.arrival() > now && looks < LOOKS {
+                        looks += 1;
+                        let later = witness.clock();
+                        if later > now {
+                            now = later;
+                            continue;
+                        }
+                    }
+                    let decide = |arrival| decide(arrival, now);
+                    if let Some(refusal) = self.claim(words, group, victim, decide, now, witness) {
                         return Err(refusal);
                     }
                 }
@@ -399,19 +421,18 @@ impl Table {
         now: u64,
         witness: &impl Witness,
     ) -> Option<Answer> {
-        let was_free = victim.arrival() <= now;
-        let arrival = if was_free || self.on_full == OnFull::Strict {
+        let is_live =
+            victim.arrival() > now && victim.is_labelled() && victim.label & STATE == LIVE;
+        let arrival = if is_live && self.on_full == OnFull::Lenient {
+            witness.evicting_live(victim.label);
+            now
+        } else {
             // A newcomer that would be refused claims nothing.
             if decide(victim.arrival()).is_none() {
                 return Some(Answer::Refused(victim.arrival()));
             }
             // One tick on, so that no earlier reading of this word survives.
             (victim.arrival() + 1).min(LAST_ARRIVAL)
-        } else {
-            if victim.label & STATE == LIVE && victim.is_labelled() {
-                witness.evicting_live();
-            }
-            now
         };
         let phase = if victim.is_labelled() { PHASE } else { 0 };
         let freed = with_arrival(victim.time, arrival) ^ phase;

@@ -122,11 +122,12 @@ impl Request<'_> {
         };
         let words = &self.limiter.object.words;
         let counting = Counting(&self.limiter.object);
-        let decide = |arrival| asked.rule.charge(arrival, asked.now, ticks);
+        let rule = asked.rule;
+        let decide = |arrival, now| rule.charge(arrival, now, ticks);
         let table = &self.limiter.table;
         match table.advance(words, &group, asked.now, decide, &counting) {
             Ok(entry) => {
-                asked.arrival = entry.arrival;
+                (asked.arrival, asked.now) = (entry.arrival, entry.now);
                 Ok((asked.verdict(true), Some(entry)))
             }
             Err(_) => {

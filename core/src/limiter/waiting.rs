@@ -144,18 +144,21 @@ impl Limiter {
         patience: u64,
     ) -> Option<u64> {
         let words = &self.object.words;
-        let (now, tolerance) = (asked.now, asked.rule.tolerance());
-        let due = |after: u64| after.saturating_sub(tolerance).max(earliest);
-        let decide = |arrival: u64| {
+        let tolerance = asked.rule.tolerance();
+        let due = |after: u64, now| after.saturating_sub(tolerance).max(earliest).max(now);
+        let decide = |arrival: u64, now| {
             let after = arrival.max(now) + ticks;
-            (due(after) - now <= patience).then_some(after)
+            (due(after, now) - now <= patience).then_some(after)
         };
         self.reach(tolerance + patience);
         let counting = Counting(&self.object);
-        match self.table.advance(words, group, now, decide, &counting) {
+        match self
+            .table
+            .advance(words, group, asked.now, decide, &counting)
+        {
             Ok(entry) => {
-                asked.arrival = entry.arrival;
-                Some(due(entry.arrival))
+                (asked.arrival, asked.now) = (entry.arrival, entry.now);
+                Some(due(entry.arrival, entry.now))
             }
             Err(answer) => {
                 if answer == Answer::Contended {

@@ -281,7 +281,10 @@ struct Counting {
 }
 
 impl Witness for Counting {
-    fn evicting_live(&self) {}
+    fn clock(&self) -> u64 {
+        0
+    }
+    fn evicting_live(&self, _label: u64) {}
     fn starting_over(&self) {
         self.rounds.set(self.rounds.get() + 1);
     }
