@@ -10,9 +10,10 @@ pub(crate) use rule::{ticks_of, Rule};
 use crate::region::{Geometry, Inner, Object, Request};
 use crate::stripes;
 use crate::{Error, Key, Kind, Result};
+use rule::TICKS;
 use std::sync::Arc;
 use std::time::Duration;
-use table::{Answer, OnFull, Table, Witness, GROUP, SLOT_WORDS};
+use table::{Answer, Group, OnFull, Table, Witness, GROUP, SLOT_WORDS};
 
 /// Changes with the layout of a limiter's words.
 pub(crate) const FORMAT: usize = AT_TABLE << 8 | SLOT_WORDS;
@@ -393,11 +394,33 @@ impl Limiter {
                 ticks.is_some_and(|ticks| rule.charge(asked.arrival, now, ticks).is_some())
             }
         };
+        if asked.arrival > now + rule.tolerance() {
+            self.doubt(&mut asked, &group, spend);
+        }
         if spend && charge.cost > 0 {
             let counter = if allowed { ADMITTED } else { REFUSED };
             stripes::add(words, AT_STATS, counter, 1);
         }
         (allowed, asked)
+    }
+
+    /// A bucket further in debt than this rate lets anybody go: another tier's
+    /// or an earlier rate may have. Beyond what all of them can it is damage,
+    /// and is put right, so that no key is refused for ever.
+    #[cold]
+    fn doubt(&self, asked: &mut Asked, group: &Group, spend: bool) {
+        /// Ticks by which the clocks of two cores may differ, and more.
+        const SLACK: u64 = 1_000_000_000 * TICKS;
+        let words = &self.object.words;
+        // Read after the arrival time, so not before whoever set that read it.
+        let now = ticks_of(self.object.region.clock.now()).max(asked.now);
+        let last = now + tiers::longest_refill(words) + SLACK;
+        if asked.arrival > last {
+            asked.arrival = last;
+            if spend {
+                self.table.put_right(words, group, last);
+            }
+        }
     }
 
     #[inline]
