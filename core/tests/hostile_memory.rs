@@ -101,7 +101,7 @@ fn a_word_that_changes_before_every_exchange_ends_every_call() {
         for state in 0..4u64 {
             words.poke(8, state << 61);
             let ask = || breaker::enter(&words, now, &Nobody);
-            words.within("enter", 64 * 40, ask);
+            let _ = words.within("enter", 64 * 40, ask);
             for outcome in [Outcome::Success, Outcome::Failure, Outcome::Ignored] {
                 for ticket in [0, 1 << 36, 2 << 36 | 7] {
                     words.poke(8, state << 61);
@@ -140,7 +140,8 @@ fn a_word_that_changes_before_every_exchange_ends_every_call() {
             words.set_spite(Some(bit));
             let charge = || table.charge(&words, &group, &rule, tick, 1 << 44, &Nobody);
             let (answer, _) = words.within("charge", 64 * 128, charge);
-            assert_eq!(answer, limiter::Answer::Contended, "bit {bit}");
+            let admitted = matches!(answer, limiter::Answer::Admitted(_));
+            assert!(!admitted, "bit {bit}");
             words.within("reset", 64 * 64, || table.reset(&words, &group, 1));
             words.within("put right", 40, || table.put_right(&words, &group, 0));
         }
