@@ -394,7 +394,7 @@ impl Limiter {
                 ticks.is_some_and(|ticks| rule.charge(asked.arrival, now, ticks).is_some())
             }
         };
-        if asked.arrival > now + rule.tolerance() {
+        if !allowed && asked.arrival > now + rule.tolerance() {
             self.doubt(&mut asked, &group, spend);
         }
         if spend && charge.cost > 0 {
