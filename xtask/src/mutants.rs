@@ -165,7 +165,7 @@ const MUTANTS: &[Mutant] = &[
         to: "with_arrival(victim.time, arrival) ^ (phase & 0)",
         test: (
             "table_search",
-            "strict_claimers_of_one_key_never_hold_two_slots",
+            "strict_newcomers_on_a_table_with_drained_buckets",
         ),
     },
     Mutant {
@@ -207,7 +207,10 @@ const MUTANTS: &[Mutant] = &[
         file: "cache/shard.rs",
         from: "length: ((sizes >> 32) as usize).min(self.geometry.largest_item()),",
         to: "length: (sizes >> 32) as usize,",
-        test: HOSTILE_SHARD,
+        test: (
+            "hostile_memory",
+            "a_value_is_no_longer_than_the_largest_item_whatever_its_record_says",
+        ),
     },
     Mutant {
         defect: "a missing clamp: the cells of a run",
