@@ -22,6 +22,7 @@ struct Mutant {
 }
 
 const NO_TORN_READ: (&str, &str) = ("loom_models", "a_believed_read_is_never_torn");
+const NO_TORN_EVENT: (&str, &str) = ("loom_models", "an_event_that_is_read_is_never_torn");
 const ONE_TOKEN: (&str, &str) = (
     "loom_models",
     "two_claimers_of_one_key_are_granted_one_token",
@@ -65,6 +66,20 @@ const MUTANTS: &[Mutant] = &[
         from: "words.fence(SeqCst);",
         to: "let _ = SeqCst;",
         test: ONE_TOKEN,
+    },
+    Mutant {
+        defect: "a removed fence: an event is written over before readers are warned",
+        file: "region/events.rs",
+        from: "header.fence(Release);",
+        to: "",
+        test: NO_TORN_EVENT,
+    },
+    Mutant {
+        defect: "a removed fence: a read of an event checks the sequence too early",
+        file: "region/events.rs",
+        from: "header.fence(Acquire);",
+        to: "",
+        test: NO_TORN_EVENT,
     },
     Mutant {
         defect: "a read believes a sequence that is odd",
