@@ -25,6 +25,8 @@ fn child() {
         "turns-into-another-program" => turns_into_another_program(&stage),
         "forks" => forks(&stage),
         "leaves-a-child" => leaves_a_child(&mut stage),
+        "leaves-a-child-without-a-seat" => leaves_a_child_without_a_seat(&mut stage),
+        "forks-while-threads-open" => forks_while_threads_open(&stage),
         "forks-under-fire" => forks_under_fire(&stage),
         "closes-all-descriptors" => closes_all_descriptors(&mut stage),
         "fills-the-seats" => fills_the_seats(&mut stage),
@@ -322,6 +324,109 @@ fn the_death_of_a_parent_is_seen_although_its_child_lives_on() {
         let cache = region.cache("pages", None).unwrap();
         assert_eq!(cache.get("key").as_deref(), Some(&b"an orphan's"[..]));
     }
+}
+
+/// Its child only takes tokens, for which it needs no seat.
+fn leaves_a_child_without_a_seat(stage: &mut Stage) {
+    let (path, ephemeral) = (stage.argument(0), stage.argument(1) == "ephemeral");
+    let options = Region::options().bytes(256 << 10).ephemeral(ephemeral);
+    let region = options.open(path).unwrap();
+    let limiter = region.limiter("api", budget(100)).unwrap();
+    fork(|| {
+        stage.say("child");
+        stage.hear();
+        assert_eq!(limiter.take("key").remaining, 98);
+        stage.say("took one");
+        stage.hear();
+    });
+    assert!(limiter.allow("key"));
+    // Leaves in good order; the child has its handles still.
+    drop((limiter, region));
+    stage.say("left");
+    // SAFETY: waits for the signal that ends this process.
+    unsafe { libc::pause() };
+}
+
+#[test]
+fn no_file_is_taken_from_under_a_child_that_has_no_seat() {
+    let fresh = |path: &str| {
+        let options = Region::options().bytes(256 << 10).fresh(true);
+        options.open(path).unwrap()
+    };
+    let used = |region: &Region| {
+        let limiter = region.limiter("api", budget(100)).unwrap();
+        100 - limiter.peek("key").remaining
+    };
+    for lifetime in ["ephemeral", "lasting"] {
+        let place = Place::new();
+        let path = place.file("region");
+        let mut player = Player::start("leaves-a-child-without-a-seat", &[&path, lifetime]);
+        let mut said = [player.hear(), player.hear()];
+        said.sort();
+        assert_eq!(said, ["child", "left"]);
+        player.signal(libc::SIGKILL);
+        wait_until(player.pid(), libc::WEXITED);
+        // The parent is dead and has left; the child is in the region.
+        let region = fresh(&path);
+        assert_eq!(
+            used(&region),
+            1,
+            "{lifetime}: the child's region was replaced"
+        );
+        assert_eq!(player.ask("go on"), "took one");
+        assert_eq!(used(&region), 2, "{lifetime}");
+        drop(region);
+        player.tell("end");
+        while player.hear_any().is_some() {}
+        assert_eq!(
+            used(&fresh(&path)),
+            0,
+            "{lifetime}: nobody is left in the old one"
+        );
+    }
+}
+
+/// Children that live on and never touch a region, forked while threads open
+/// and leave regions: the descriptor that a seat's lock first hangs on is
+/// nothing that they may inherit.
+fn forks_while_threads_open(stage: &Stage) {
+    let path = |thread: u32| format!("{}-{thread}", stage.argument(0));
+    let done = AtomicBool::new(false);
+    let children: Vec<_> = std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (path, done) = (path(thread), &done);
+            scope.spawn(move || {
+                while !done.load(Relaxed) {
+                    drop(small(&path));
+                }
+            });
+        }
+        let pause = || {
+            // SAFETY: waits for the signal that ends this process.
+            unsafe { libc::pause() };
+        };
+        let children = (0..300).map(|_| fork(pause)).collect();
+        done.store(true, Relaxed);
+        children
+    });
+    let seats: Vec<_> = (0..2)
+        .map(|thread| small(&path(thread)).stats().seats)
+        .collect();
+    for child in children {
+        // SAFETY: plain system call about a child that was not waited for.
+        assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
+        wait_for(child);
+    }
+    assert_eq!(seats, [1, 1]);
+    stage.say("done");
+}
+
+#[test]
+fn children_forked_while_threads_open_do_not_keep_their_seats() {
+    let place = Place::new();
+    let mut player = Player::start("forks-while-threads-open", &[&place.file("region")]);
+    assert_eq!(player.hear(), "done");
+    player.finish();
 }
 
 fn forks_under_fire(stage: &Stage) {

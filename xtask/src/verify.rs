@@ -21,7 +21,7 @@ pub struct How {
     /// mutants: only the defects whose names contain this
     #[arg(long)]
     defect: Option<String>,
-    /// torture: how long; 600 unless told, 30 with --quick
+    /// torture: how long; 600 unless told, 90 with --quick
     #[arg(long)]
     secs: Option<u64>,
     /// torture: the seed of all random choices
@@ -192,7 +192,7 @@ fn is_language(name: &str) -> bool {
 }
 
 fn torture(how: &How) -> Result<()> {
-    let secs = how.secs.unwrap_or(if how.quick { 30 } else { 600 });
+    let secs = how.secs.unwrap_or(if how.quick { 90 } else { 600 });
     let mut arguments = vec!["--secs".to_owned(), secs.to_string()];
     for (flag, value) in [("--seed", how.seed), ("--workers", how.workers)] {
         if let Some(value) = value {
