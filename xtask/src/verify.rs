@@ -30,7 +30,7 @@ pub struct How {
     /// torture: processes that fork workers and kill them
     #[arg(long)]
     workers: Option<u64>,
-    /// torture: write docs/reliability.md
+    /// torture: write docs/reliability.md and the table in README.md
     #[arg(long)]
     write: bool,
 }
