@@ -6,6 +6,7 @@ mod hostile_words;
 
 use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
+use forebay::internals::cache::{New, Read, Shard, ShardGeometry};
 use forebay::internals::lock::{self, Owner, Participant, Stuck};
 use forebay::internals::{events, histogram, limiter, Hash};
 use forebay::{EventKind, State};
@@ -154,5 +155,53 @@ fn a_word_that_changes_before_every_exchange_ends_every_call() {
         }
         let write = || events::write(&words, &Nobody, 1, EventKind::CacheCleared, 1, 1);
         assert!(!words.within("event", 1_000, write).0);
+    }
+}
+
+/// Noise hardly ever makes a record that is believed but for its length.
+#[test]
+fn a_value_is_no_longer_than_the_largest_item_whatever_its_record_says() {
+    const SHARD: usize = 8;
+    // The shard's fixed part and stamps, the index, and the record's sizes, as
+    // docs/layout.md draws them.
+    const SIZES: usize = SHARD + 64 + 8 + 5;
+    let geometry = ShardGeometry {
+        entries: 4,
+        index: 8,
+        cells: 64,
+    };
+    let words = Guarded::new(SHARD + geometry.words());
+    let shard = Shard {
+        words: &words,
+        at: SHARD,
+        geometry: &geometry,
+        cleared: 0,
+    };
+    let (key, hash) = ([7; 8], Hash { place: 0, tag: 7 });
+    let new = New {
+        key: &key,
+        hash,
+        value: &[1; 100],
+        codec: 0,
+        now: 0,
+        expires: 0,
+    };
+    assert_eq!(shard.set(&new), Ok(()));
+    let largest = geometry.largest_item();
+    assert_eq!(words.peek(SIZES), 100 << 32 | 8 << 16);
+    for length in [largest as u64 + 1, 1 << 16, 1 << 31, u64::from(u32::MAX)] {
+        words.poke(SIZES, length << 32 | 8 << 16);
+        let (read, _) = words.within("read", 2 * largest as u64 / 8 + 160, || {
+            shard.read(
+                &key,
+                hash,
+                || 0,
+                |shard, found| {
+                    assert_eq!(found.length, largest, "of {length}");
+                    shard.copy_value(found, &mut vec![0; found.length]);
+                },
+            )
+        });
+        assert!(matches!(read, Read::Hit(_)), "a record that is believed");
     }
 }

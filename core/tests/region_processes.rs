@@ -25,6 +25,8 @@ fn child() {
         "turns-into-another-program" => turns_into_another_program(&stage),
         "forks" => forks(&stage),
         "leaves-a-child" => leaves_a_child(&mut stage),
+        "leaves-a-child-without-a-seat" => leaves_a_child_without_a_seat(&mut stage),
+        "forks-while-threads-open" => forks_while_threads_open(&stage),
         "forks-under-fire" => forks_under_fire(&stage),
         "closes-all-descriptors" => closes_all_descriptors(&mut stage),
         "fills-the-seats" => fills_the_seats(&mut stage),
@@ -324,6 +326,109 @@ fn the_death_of_a_parent_is_seen_although_its_child_lives_on() {
     }
 }
 
+/// Its child only takes tokens, for which it needs no seat.
+fn leaves_a_child_without_a_seat(stage: &mut Stage) {
+    let (path, ephemeral) = (stage.argument(0), stage.argument(1) == "ephemeral");
+    let options = Region::options().bytes(256 << 10).ephemeral(ephemeral);
+    let region = options.open(path).unwrap();
+    let limiter = region.limiter("api", budget(100)).unwrap();
+    fork(|| {
+        stage.say("child");
+        stage.hear();
+        assert_eq!(limiter.take("key").remaining, 98);
+        stage.say("took one");
+        stage.hear();
+    });
+    assert!(limiter.allow("key"));
+    // Leaves in good order; the child has its handles still.
+    drop((limiter, region));
+    stage.say("left");
+    // SAFETY: waits for the signal that ends this process.
+    unsafe { libc::pause() };
+}
+
+#[test]
+fn no_file_is_taken_from_under_a_child_that_has_no_seat() {
+    let fresh = |path: &str| {
+        let options = Region::options().bytes(256 << 10).fresh(true);
+        options.open(path).unwrap()
+    };
+    let used = |region: &Region| {
+        let limiter = region.limiter("api", budget(100)).unwrap();
+        100 - limiter.peek("key").remaining
+    };
+    for lifetime in ["ephemeral", "lasting"] {
+        let place = Place::new();
+        let path = place.file("region");
+        let mut player = Player::start("leaves-a-child-without-a-seat", &[&path, lifetime]);
+        let mut said = [player.hear(), player.hear()];
+        said.sort();
+        assert_eq!(said, ["child", "left"]);
+        player.signal(libc::SIGKILL);
+        wait_until(player.pid(), libc::WEXITED);
+        // The parent is dead and has left; the child is in the region.
+        let region = fresh(&path);
+        assert_eq!(
+            used(&region),
+            1,
+            "{lifetime}: the child's region was replaced"
+        );
+        assert_eq!(player.ask("go on"), "took one");
+        assert_eq!(used(&region), 2, "{lifetime}");
+        drop(region);
+        player.tell("end");
+        while player.hear_any().is_some() {}
+        assert_eq!(
+            used(&fresh(&path)),
+            0,
+            "{lifetime}: nobody is left in the old one"
+        );
+    }
+}
+
+/// Children that live on and never touch a region, forked while threads open
+/// and leave regions: the descriptor that a seat's lock first hangs on is
+/// nothing that they may inherit.
+fn forks_while_threads_open(stage: &Stage) {
+    let path = |thread: u32| format!("{}-{thread}", stage.argument(0));
+    let done = AtomicBool::new(false);
+    let children: Vec<_> = std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (path, done) = (path(thread), &done);
+            scope.spawn(move || {
+                while !done.load(Relaxed) {
+                    drop(small(&path));
+                }
+            });
+        }
+        let pause = || {
+            // SAFETY: waits for the signal that ends this process.
+            unsafe { libc::pause() };
+        };
+        let children = (0..300).map(|_| fork(pause)).collect();
+        done.store(true, Relaxed);
+        children
+    });
+    let seats: Vec<_> = (0..2)
+        .map(|thread| small(&path(thread)).stats().seats)
+        .collect();
+    for child in children {
+        // SAFETY: plain system call about a child that was not waited for.
+        assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
+        wait_for(child);
+    }
+    assert_eq!(seats, [1, 1]);
+    stage.say("done");
+}
+
+#[test]
+fn children_forked_while_threads_open_do_not_keep_their_seats() {
+    let place = Place::new();
+    let mut player = Player::start("forks-while-threads-open", &[&place.file("region")]);
+    assert_eq!(player.hear(), "done");
+    player.finish();
+}
+
 fn forks_under_fire(stage: &Stage) {
     let path = stage.argument(0);
     let region = match path {
@@ -479,6 +584,25 @@ fn a_shard_held_by_a_living_process_is_skipped_and_by_a_dead_one_taken_over() {
 }
 
 #[test]
+fn clear_hides_what_lies_in_a_shard_that_is_held() {
+    let place = Place::new();
+    let path = place.file("region");
+    let region = small(&path);
+    let cache = region.cache("pages", pages()).unwrap();
+    assert!(cache.set("key", "old"));
+    let player = sitting(&path);
+    lock_held_by(&path, 1);
+    cache.clear();
+    assert_eq!(cache.get("key"), None);
+    // The shard could not be emptied, and nothing comes back when it can be had.
+    assert_eq!(cache.len(), 1);
+    player.kill();
+    assert!(cache.set("other", "new"));
+    assert_eq!(cache.get("key"), None);
+    assert_eq!(cache.get("other").as_deref(), Some(&b"new"[..]));
+}
+
+#[test]
 fn values_survive_a_holder_that_died_between_changes() {
     let place = Place::new();
     let path = place.file("region");
@@ -606,18 +730,24 @@ fn probes(stage: &mut Stage) {
     permit.success();
 }
 
-#[test]
-fn the_place_of_a_killed_prober_goes_to_another_at_once() {
-    let place = Place::new();
-    let path = place.file("region");
+/// A breaker at the moment when it lets a probe through, on a clock that stands.
+fn half_open(path: &str) -> (Region, Breaker) {
     let options = Region::options().bytes(256 << 10).manual_clock(true);
-    let region = options.open(&path).unwrap();
+    let region = options.open(path).unwrap();
     let options = BreakerOptions::new()
         .failure_threshold(1)
         .success_threshold(1);
     let breaker = region.breaker("origin", options).unwrap();
     breaker.enter().unwrap().failure();
     region.advance(Duration::from_secs(60)).unwrap();
+    (region, breaker)
+}
+
+#[test]
+fn the_place_of_a_killed_prober_goes_to_another_at_once() {
+    let place = Place::new();
+    let path = place.file("region");
+    let (_region, breaker) = half_open(&path);
     let mut player = Player::start("probes", &[&path]);
     assert_eq!(player.hear(), "ready");
     let rejected = breaker.enter().unwrap_err();
@@ -627,6 +757,23 @@ fn the_place_of_a_killed_prober_goes_to_another_at_once() {
         "the probe's lease"
     );
     player.kill();
+    // No time has passed.
+    breaker.enter().unwrap().success();
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn the_place_of_a_killed_prober_is_free_whoever_sits_in_its_seat_now() {
+    let place = Place::new();
+    let path = place.file("region");
+    let (_region, breaker) = half_open(&path);
+    let mut player = Player::start("probes", &[&path]);
+    assert_eq!(player.hear(), "ready");
+    assert!(breaker.enter().is_err(), "the probe's lease");
+    let epoch = Words::of(&path).load(word::SEATS + 1);
+    player.kill();
+    let _successor = sitting(&path);
+    assert_eq!(Words::of(&path).load(word::SEATS + 1), epoch + 1);
     // No time has passed.
     breaker.enter().unwrap().success();
     assert_eq!(breaker.state(), State::Closed);

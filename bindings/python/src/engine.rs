@@ -35,20 +35,6 @@ pub fn open<T: Send>(
         .map_err(|error| raise(py, error))
 }
 
-/// As [`open`], for a call that takes a seat: the other threads are not free to
-/// fork. `forebay._fork` says why.
-pub fn open_shared<T: Send>(
-    py: Python<'_>,
-    call: impl FnOnce() -> forebay::Result<T> + Send,
-) -> PyResult<T> {
-    static OPENING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let opening = OPENING.import(py, "forebay._fork", "opening")?;
-    opening.call_method0("acquire")?;
-    let answer = open(py, call);
-    opening.call_method0("release")?;
-    answer
-}
-
 #[cold]
 fn caught(panic: &(dyn Any + Send)) -> Error {
     let message = panic

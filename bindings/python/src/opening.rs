@@ -26,7 +26,7 @@ pub fn open(
     let place = place(name_or_path)?;
     let bytes = given("bytes", bytes, unsigned)?;
     let mode = given("mode", mode, small)?;
-    engine::open_shared(py, || {
+    engine::open(py, || {
         let options = with(RegionOptions::new(), bytes, RegionOptions::bytes);
         with(options, mode, RegionOptions::mode)
             .create(create)

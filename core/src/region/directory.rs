@@ -19,16 +19,17 @@ pub type Geometry = [u64; GEOMETRY_WORDS];
 
 /// An object as a primitive holds it.
 pub struct Object {
-    /// The region that it lives in.
-    pub region: Arc<Inner>,
+    /// Its words.
+    pub words: Span,
     /// Its name.
     pub name: Arc<str>,
     /// Its number in the directory.
     pub number: usize,
-    /// Its words.
-    pub words: Span,
     /// Its geometry, checked.
     pub geometry: Geometry,
+    /// The region that it lives in, let go after the words: the last to leave
+    /// an ephemeral region has nothing of it mapped any more.
+    pub region: Arc<Inner>,
 }
 
 impl Object {
@@ -229,11 +230,11 @@ fn attach(region: &Arc<Inner>, request: &Request<'_>, found: (usize, Entry)) -> 
     let words = Span::new(region.memory.clone(), entry.offset, entry.length)
         .ok_or_else(|| corrupt(region, format!("'{}' lies outside", entry.name)))?;
     Ok(Object {
-        region: region.clone(),
+        words,
         name: entry.name.into(),
         number,
-        words,
         geometry: entry.geometry,
+        region: region.clone(),
     })
 }
 
@@ -270,11 +271,11 @@ fn create(region: &Arc<Inner>, request: &Request<'_>) -> Result<Object> {
         }
     }
     Ok(Object {
-        region: region.clone(),
+        words,
         name: request.name.into(),
         number,
-        words,
         geometry,
+        region: region.clone(),
     })
 }
 

@@ -76,7 +76,7 @@ pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, Shared
             Ok(Some(file)) => {
                 check_file(path, &file, options.mode)?;
                 let shared = SharedFile::new(path, file)?;
-                if std::mem::take(&mut fresh) && replace(&shared)? {
+                if std::mem::take(&mut fresh) && replace(path, shared.identity)? {
                     continue;
                 }
                 match map(&shared) {
@@ -84,7 +84,7 @@ pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, Shared
                     Err(Error::OtherBoot { .. }) if options.create => {
                         // Nobody lives in a file from before the boot; if
                         // somebody does it is a file of this one after all.
-                        if !replace(&shared)? {
+                        if !replace(path, shared.identity)? {
                             return Err(BUSY);
                         }
                     }
@@ -123,12 +123,7 @@ impl Place {
             if sys::try_lock_byte(&file, PLACE_BYTE, hold)? {
                 return Ok(Some(Place(file)));
             }
-            // It is usually held for a few microseconds.
-            if turn < 100 {
-                sys::give_way();
-            } else {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
+            sys::pause_briefly(turn);
         }
         Ok(None)
     }
@@ -147,37 +142,54 @@ impl Drop for Place {
     }
 }
 
-/// Takes the file away from its path so that a new one can be made, but not
-/// from under a live process. True if the path leads elsewhere now, whoever did
-/// it.
-fn replace(shared: &SharedFile) -> Result<bool> {
+/// Takes the file of this identity away from its path so that a new one can be
+/// made, but not from under a live process. True if the path leads elsewhere
+/// now, whoever did it.
+fn replace(path: &Path, identity: (u64, u64)) -> Result<bool> {
     // A description of its own: locks of one do not exclude each other.
-    let again = match open_existing(&shared.path)? {
-        Some(file) => SharedFile::new(&shared.path, file)?,
+    let again = match open_existing(path)? {
+        Some(file) => SharedFile::new(path, file)?,
         None => return Ok(true),
     };
-    if again.identity != shared.identity {
+    if again.identity != identity {
         return Ok(true);
     }
     let place = Place::hold(&again.file, Hold::Alone);
-    let Some(_place) = place.map_err(|e| Error::io(&shared.path, "lock", &e))? else {
+    let Some(_place) = place.map_err(|e| Error::io(path, "lock", &e))? else {
         return Ok(false);
     };
     if !again.is_at_its_path() {
         return Ok(true);
     }
-    // Who has not taken a seat yet cannot come in now.
-    if again.any_seat_is_live() {
+    // Who is not in yet cannot come in now.
+    if again.is_in_use() {
         return Ok(false);
     }
-    std::fs::remove_file(&shared.path).map_err(|e| Error::io(&shared.path, "remove", &e))?;
+    std::fs::remove_file(path).map_err(|e| Error::io(path, "remove", &e))?;
     Ok(true)
 }
 
-/// Removes an ephemeral region's file if no process is in it any more.
-pub fn remove_if_unused(shared: &SharedFile) {
-    // Best effort: a failure leaves a file that the next opener reuses.
-    let _ = replace(shared);
+/// Removes an ephemeral region's file, once dropped, if no process is in it.
+pub struct Farewell {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Farewell {
+    /// To this file.
+    pub fn to(shared: &SharedFile) -> Farewell {
+        Farewell {
+            path: shared.path.clone(),
+            identity: shared.identity,
+        }
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // Best effort: a failure leaves a file that the next opener reuses.
+        let _ = replace(&self.path, self.identity);
+    }
 }
 
 fn check_directory(directory: &Path) -> Result<()> {

@@ -6,11 +6,11 @@
 //! half changed, so it is left behind, undropped, for a fresh one.
 
 use super::sys;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// A value that one thread at a time may use.
 pub struct ForkLock<T> {
@@ -35,27 +35,32 @@ impl<T> ForkLock<T> {
 
     /// Waits for the lock and takes it.
     pub fn lock(&self) -> Guard<'_, T> {
-        let mine = sys::fork_generation();
         loop {
-            let found = self.holder.load(Relaxed);
-            if found != mine
-                && self
-                    .holder
-                    .compare_exchange(found, mine, Acquire, Relaxed)
-                    .is_ok()
-            {
-                if found != 0 {
-                    // SAFETY: the exchange made this thread the holder; the
-                    // ghost's value is overwritten without being dropped.
-                    unsafe { self.value.get().write((self.fresh)()) };
-                }
-                return Guard {
-                    lock: self,
-                    value: PhantomData,
-                };
+            if let Some(guard) = self.try_lock() {
+                return guard;
             }
             sys::give_way();
         }
+    }
+
+    /// Takes the lock unless a thread of this process has it.
+    fn try_lock(&self) -> Option<Guard<'_, T>> {
+        let mine = sys::fork_generation();
+        let found = self.holder.load(Relaxed);
+        let free = found != mine;
+        let exchange = || (self.holder).compare_exchange(found, mine, Acquire, Relaxed);
+        if !free || exchange().is_err() {
+            return None;
+        }
+        if found != 0 {
+            // SAFETY: the exchange made this thread the holder; the ghost's
+            // value is overwritten without being dropped.
+            unsafe { self.value.get().write((self.fresh)()) };
+        }
+        Some(Guard {
+            lock: self,
+            value: PhantomData,
+        })
     }
 }
 
@@ -85,6 +90,46 @@ impl<T> DerefMut for Guard<'_, T> {
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         self.lock.holder.store(0, Release);
+    }
+}
+
+/// Held by who has a descriptor open that no child may inherit, and by a fork.
+static NO_FORKS: ForkLock<()> = ForkLock::new((), || ());
+
+/// Runs `f` while no other thread forks through the C library. (A bare system
+/// call asks nobody.)
+pub fn without_forks<T>(f: impl FnOnce() -> T) -> T {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    let _guard = NO_FORKS.lock();
+    if !ASKED.load(Relaxed) {
+        // Where it is refused, for lack of memory, it is asked again next time.
+        ASKED.store(sys::at_fork(before_fork, after_fork, after_fork), Relaxed);
+    }
+    f()
+}
+
+thread_local! {
+    /// Whether this thread's fork holds the lock.
+    static FORKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How long a fork waits: it must come to pass also in a signal's handler on
+/// the very thread that holds the lock.
+const PATIENCE: u32 = 1_000;
+
+extern "C" fn before_fork() {
+    for turn in 0..PATIENCE {
+        if let Some(guard) = NO_FORKS.try_lock() {
+            std::mem::forget(guard);
+            return FORKING.set(true);
+        }
+        sys::pause_briefly(turn);
+    }
+}
+
+extern "C" fn after_fork() {
+    if FORKING.replace(false) {
+        NO_FORKS.holder.store(0, Release);
     }
 }
 

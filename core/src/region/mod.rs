@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) hasher: Hasher,
     pub(crate) clock: Clock,
     pub(crate) seats: Seats,
+    /// Dropped last: by then this process is not in the region any more.
+    _farewell: Option<file::Farewell>,
 }
 
 /// How to open a region: [`Region::options`].
@@ -178,6 +180,7 @@ impl RegionOptions {
             if !shared.is_at_its_path() {
                 continue;
             }
+            shared.hold_presence()?;
             let inner = Arc::new(Inner::new(memory, Some(shared))?);
             drop(place);
             opened.retain(|(_, inner)| inner.strong_count() > 0);
@@ -243,7 +246,10 @@ impl Inner {
         let mut secret = [0; SECRET_BYTES];
         header.copy_out(AT_SECRET, &mut secret);
         let manual = header.load(AT_FLAGS, Relaxed) & FLAG_MANUAL_CLOCK != 0;
+        let ephemeral = header.load(AT_FLAGS, Relaxed) & FLAG_EPHEMERAL != 0;
+        let farewell = file.as_ref().filter(|_| ephemeral).map(file::Farewell::to);
         Ok(Inner {
+            _farewell: farewell,
             clock: Clock::new(&header, manual),
             hasher: Hasher::new(secret),
             seats: Seats::take(header.clone(), file)?,
@@ -270,17 +276,6 @@ impl Inner {
     /// Counts a structure that recovery cleared.
     pub(crate) fn count_reset(&self) {
         self.header.add(AT_RESETS, 1);
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if self.header.load(AT_FLAGS, Relaxed) & FLAG_EPHEMERAL != 0 {
-            self.seats.leave();
-            if let Some(file) = self.file() {
-                file::remove_if_unused(file);
-            }
-        }
     }
 }
 

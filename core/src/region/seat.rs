@@ -9,11 +9,12 @@
 //! mapped and not inherited by children; then the descriptor is closed. So the
 //! lock lives exactly as long as this address space: closing all descriptors
 //! (as daemons do) does not drop it, and a forked child does not keep its dead
-//! parent alive. The child takes a seat of its own on first use.
+//! parent alive. The child takes a seat of its own on first use. Forks wait while
+//! the descriptor is open.
 //!
 //! A private region has one participant: this process, by its fork generation.
 
-use super::fork_lock::ForkLock;
+use super::fork_lock::{without_forks, ForkLock};
 use super::layout::{AT_SEATS, SEATS};
 use super::lock::{Owner, Participant};
 use super::sys::{self, Hold, Mapping};
@@ -31,6 +32,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// The byte that seat 0 locks; the others follow.
 const FIRST_BYTE: i64 = 1 << 40;
+/// The byte that everybody holds together who has the region mapped, also a
+/// forked child that has not needed a seat: the lock goes with the description
+/// behind the mapping.
+const PRESENCE_BYTE: i64 = FIRST_BYTE + SEATS as i64;
 
 /// The file behind a shared region.
 pub struct SharedFile {
@@ -73,9 +78,18 @@ impl SharedFile {
         self.is_locked(byte..byte + 1)
     }
 
-    /// Whether a live process sits in any seat. In doubt, yes.
-    pub fn any_seat_is_live(&self) -> bool {
-        self.is_locked(FIRST_BYTE..FIRST_BYTE + SEATS as i64)
+    /// Says that the region is in use for as long as a process has it mapped.
+    pub fn hold_presence(&self) -> Result<()> {
+        match sys::try_lock_byte(&self.file, PRESENCE_BYTE, Hold::Together) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(Error::io(&self.path, "lock", &e)),
+        }
+    }
+
+    /// Whether a live process sits in any seat or has the region mapped. In
+    /// doubt, yes.
+    pub fn is_in_use(&self) -> bool {
+        self.is_locked(FIRST_BYTE..PRESENCE_BYTE + 1)
     }
 
     /// Whether a process holds one of these bytes. In doubt, yes.
@@ -233,7 +247,7 @@ impl Seats {
         let owner = match &self.file {
             None => Owner::new(0, generation),
             Some(file) => {
-                let seat = find_seat(&self.header, file, generation)?;
+                let seat = without_forks(|| find_seat(&self.header, file, generation))?;
                 let owner = Owner::new(seat.number, seat.epoch);
                 // In a child, the parent's mapping is not in this address
                 // space: forgetting it must not unmap whatever is there now.

@@ -344,7 +344,30 @@ pub fn fork_generation() -> u64 {
     u64::from(std::process::id())
 }
 
+/// Has the C library call these around each fork: before it, and after it in
+/// the parent and in the child. False if it cannot.
+pub fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> bool {
+    #[cfg(miri)]
+    return false;
+    // SAFETY: the functions are there as long as this library; the C library
+    // forgets them when it is unloaded.
+    #[cfg(not(miri))]
+    unsafe {
+        libc::pthread_atfork(Some(before), Some(parent), Some(child)) == 0
+    }
+}
+
 /// Lets another thread run.
 pub fn give_way() {
     std::thread::yield_now();
+}
+
+/// Waits for what usually takes microseconds: the first turns only let others
+/// run, the later ones sleep for a millisecond.
+pub fn pause_briefly(turn: u32) {
+    if turn < 100 {
+        give_way();
+    } else {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }

@@ -22,7 +22,6 @@ alive, work from any thread, and in a child after ``fork``. Only opening a regio
 or an object may wait for other processes, and other threads run meanwhile.
 """
 
-import forebay._fork  # noqa: F401  (its hooks must stand before anything is opened)
 from forebay._core import (
     Breaker,
     Cache,
