@@ -4,7 +4,7 @@
 
 use crate::region::layout::{AT_EPOCH, AT_MANUAL_NOW};
 use crate::region::sys::boot_clock;
-use crate::words::{Span, Words};
+use crate::words::{update, Span, Words};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
@@ -61,17 +61,13 @@ impl Clock {
         self.now() >= due
     }
 
-    /// Moves a manual clock forward; `None` for a real one.
+    /// Moves a manual clock forward; `None` for a real one. Against an
+    /// adversary who keeps setting it, it stays where that one puts it.
     pub fn advance(&self, by: u64) -> Option<()> {
         let header = self.manual.as_ref()?;
-        let mut now = header.load(AT_MANUAL_NOW, Acquire);
-        while let Err(found) = header.cas(
-            AT_MANUAL_NOW,
-            now,
-            now.min(LAST).saturating_add(by).min(LAST),
-        ) {
-            now = found;
-        }
+        let _ = update(header, AT_MANUAL_NOW, Acquire, |now| {
+            Some(now.min(LAST).saturating_add(by).min(LAST))
+        });
         header.wake_all(AT_MANUAL_NOW);
         Some(())
     }

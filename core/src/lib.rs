@@ -68,6 +68,7 @@ pub mod internals {
     pub use crate::breaker::words as breaker;
     pub use crate::cache::internals as cache;
     pub use crate::hash::Hash;
+    pub use crate::histogram::internals as histogram;
     pub use crate::limiter::internals as limiter;
     pub use crate::region::{events, lock};
     pub use crate::words::Words;

@@ -65,6 +65,36 @@ pub trait Words {
     }
 }
 
+/// How often an exchange is tried that fails only when somebody else's
+/// succeeded. Honest neighbours get through in a handful of turns; so many
+/// failures in a row are an adversary's, who is not waited for.
+pub const TURNS: usize = 1_000;
+
+/// Exchanges the word at `index` for what `next` makes of it, in at most
+/// [`TURNS`] attempts: what it was exchanged for, or `None` if `next` wants no
+/// change; `Err` is what it would have become when the attempts ran out.
+#[inline(always)]
+pub fn update<W: Words>(
+    words: &W,
+    index: usize,
+    order: Ordering,
+    next: impl Fn(u64) -> Option<u64>,
+) -> Result<Option<u64>, u64> {
+    let mut found = words.load(index, order);
+    let mut wanted = 0;
+    for _ in 0..TURNS {
+        wanted = match next(found) {
+            Some(wanted) => wanted,
+            None => return Ok(None),
+        };
+        match words.cas(index, found, wanted) {
+            Ok(_) => return Ok(Some(wanted)),
+            Err(other) => found = other,
+        }
+    }
+    Err(wanted)
+}
+
 /// The words that hold `bytes`, the last one padded with zeros.
 #[inline]
 pub fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {

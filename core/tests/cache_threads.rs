@@ -1,7 +1,8 @@
 //! A cache among threads: what only shows when a read is disturbed again and
 //! again.
 
-use forebay::{CacheOptions, Region};
+use forebay::{CacheOptions, Region, SetOptions, Ttl};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -48,4 +49,34 @@ fn a_disturbed_read_returns_the_value_and_nothing_behind_it() {
         stop.store(true, Relaxed);
         assert_eq!(wrong, None, "bytes that were set, and bytes that were read");
     });
+}
+
+/// A read that is disturbed until it takes the lock answers by the time at which
+/// it gets there: what expired meanwhile is not there.
+#[test]
+fn a_disturbed_read_does_not_return_what_expired_meanwhile() {
+    let region = Region::options().manual_clock(true).private().unwrap();
+    let options = CacheOptions::new().bytes(1 << 20).shards(1);
+    let cache = region.cache("c", options).unwrap();
+    for (expires, found) in [
+        (Ttl::Never, true),
+        (Ttl::For(Duration::from_secs(1)), false),
+    ] {
+        let options = SetOptions {
+            ttl: expires,
+            ..SetOptions::default()
+        };
+        assert!(cache.set_with("key", "value", options));
+        let disturbed = Cell::new(0);
+        // Called between the two looks at the sequence: a write there disturbs.
+        let read = cache.get_with("key", |length| {
+            assert!(cache.set("other", "value"));
+            region.advance(Duration::from_secs(1)).unwrap();
+            disturbed.set(disturbed.get() + 1);
+            vec![0; length]
+        });
+        assert!(disturbed.get() > 1, "never disturbed");
+        let value = read.unwrap().map(|(_, value)| value);
+        assert_eq!(value.as_deref(), found.then_some(&b"value"[..]));
+    }
 }

@@ -11,8 +11,8 @@ use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::cache::{recover, Damaged, Found, New, Read, Shard, ShardGeometry};
 use forebay::internals::lock::{Owner, Participant, Stuck};
-use forebay::internals::{Hash, Words};
-use forebay::State;
+use forebay::internals::{events, Hash, Words};
+use forebay::{EventKind, State};
 use std::cell::Cell;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{fence, AtomicU64, Ordering};
@@ -48,8 +48,10 @@ impl Fated {
     fn operation(&self) {
         if let Fate::Pauses(left, paused, resume) = &self.fate {
             if left.get() == 0 {
-                paused.send(()).unwrap();
-                resume.recv().unwrap();
+                // Nobody is there any more if the test has failed: then it runs
+                // on, as another panic would hide why.
+                let _ = paused.send(());
+                let _ = resume.recv();
             }
             left.set(left.get().wrapping_sub(1));
         }
@@ -187,6 +189,13 @@ fn set(words: &Fated, seat: &Seat, key: u8, write: u8) -> bool {
         shard(words).bump_stamp(hash(key));
     }
     done.is_some()
+}
+
+/// Takes the lock as a read does that writers keep disturbing: it changes
+/// nothing itself, so it announces nothing, but it repairs what it inherits.
+fn look_locked(words: &Fated, seat: &Seat) {
+    let stuck = Stuck::default();
+    recover::locked(&shard(words), seat, false, &stuck, || {}, |_| Ok(()));
 }
 
 fn delete(words: &Fated, seat: &Seat, key: u8) -> bool {
@@ -369,9 +378,16 @@ fn values_survive_a_death_while_the_list_is_changed() {
 }
 
 /// The heir dies too, at every store of its repair and of its own write, after
-/// a death at every store: a third one finds all as it should be.
+/// a death at every store: a third one finds all as it should be. An heir that
+/// only reads repairs as well, and must leave word of what it inherited.
 #[test]
 fn a_shard_survives_the_death_of_its_repairer() {
+    let repairs: [Operation; 2] = [
+        ("a writer", |words, seat| {
+            set(words, seat, 9, 1);
+        }),
+        ("a reader", look_locked),
+    ];
     let mut pairs = 0;
     for (name, operation) in [OPERATIONS[1], OPERATIONS[4], OPERATIONS[7]] {
         for k in 0.. {
@@ -385,21 +401,23 @@ fn a_shard_survives_the_death_of_its_repairer() {
                 break;
             }
             let left: Vec<u64> = words.iter().map(|w| w.load(Ordering::Relaxed)).collect();
-            for j in 0.. {
-                let words: Arc<Vec<AtomicU64>> =
-                    Arc::new(left.iter().map(|w| AtomicU64::new(*w)).collect());
-                let dying = Fated::new(&words, Fate::Dies(Cell::new(j)));
-                // Seated where the third will know it is dead.
-                let repairer = Seat {
-                    mine: 1,
-                    dead: Some(1),
-                };
-                let end = catch_unwind(AssertUnwindSafe(|| set(&dying, &repairer, 9, 1)));
-                inherit(&words, &format!("{name}: {k}, then {j}"));
-                if end.is_ok() {
-                    break;
+            for (heir, repair) in repairs {
+                for j in 0.. {
+                    let words: Arc<Vec<AtomicU64>> =
+                        Arc::new(left.iter().map(|w| AtomicU64::new(*w)).collect());
+                    let dying = Fated::new(&words, Fate::Dies(Cell::new(j)));
+                    // Seated where the third will know it is dead.
+                    let repairer = Seat {
+                        mine: 1,
+                        dead: Some(1),
+                    };
+                    let end = catch_unwind(AssertUnwindSafe(|| repair(&dying, &repairer)));
+                    inherit(&words, &format!("{name}: {k}, then {heir}: {j}"));
+                    if end.is_ok() {
+                        break;
+                    }
+                    pairs += 1;
                 }
-                pairs += 1;
             }
         }
     }
@@ -469,6 +487,55 @@ fn a_stopped_holder_keeps_its_shard_and_delays_nobody() {
     }
     println!("{pauses} pauses");
     assert!(pauses > 500, "only {pauses} pauses");
+}
+
+/// An event says its own sequence number, so that a mixture of two shows.
+fn write_event(header: &Fated, seat: &Seat, number: u64) {
+    let kind = EventKind::CacheCleared;
+    events::write(header, seat, number, kind, number as usize, number);
+}
+
+/// A writer that dies while it writes over the oldest event leaves that one, or
+/// the new one, or neither; and the ring goes on.
+#[test]
+fn an_event_is_whole_whatever_store_its_writer_died_at() {
+    const RING: u64 = 256;
+    let whole = |header: &Fated| -> Vec<u64> {
+        let read = events::read(header, 0, |object| object.to_string());
+        let numbers = read.events.iter().map(|event| {
+            let number = event.sequence;
+            let said = (event.time, event.object.parse(), event.detail);
+            assert_eq!(said, (number, Ok(number), number), "a mixture of two");
+            number
+        });
+        numbers.collect()
+    };
+    for k in 0.. {
+        let length = forebay::region::HEADER_BYTES as usize / 8;
+        let words = Arc::new((0..length).map(|_| AtomicU64::new(0)).collect());
+        let alive = Fated::new(&words, Fate::Lives);
+        let first = Seat {
+            mine: 1,
+            dead: None,
+        };
+        (0..RING).for_each(|number| write_event(&alive, &first, number));
+        assert_eq!(whole(&alive), Vec::from_iter(0..RING));
+        let dying = Fated::new(&words, Fate::Dies(Cell::new(k)));
+        let end = catch_unwind(AssertUnwindSafe(|| write_event(&dying, &first, RING)));
+        let left = whole(&alive);
+        assert!((1..RING).all(|number| left.contains(&number)), "{left:?}");
+        let heir = Seat {
+            mine: 2,
+            dead: Some(1),
+        };
+        let next = events::read(&alive, 0, |_| String::new()).next;
+        write_event(&alive, &heir, next);
+        assert_eq!(whole(&alive).last(), Some(&next), "dead at store {k}");
+        if end.is_ok() {
+            assert!(k > 5, "only {k} stores");
+            break;
+        }
+    }
 }
 
 struct Nobody;

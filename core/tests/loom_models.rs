@@ -11,8 +11,8 @@ use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::limiter::{Answer, OnFull, Rule, Table, Witness};
 use forebay::internals::lock::{self, Owner, Participant, Stuck};
-use forebay::internals::Words;
-use forebay::State;
+use forebay::internals::{events, Words};
+use forebay::{EventKind, State};
 use loom::sync::atomic::{fence, AtomicU64};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -202,6 +202,88 @@ fn a_believed_read_is_never_torn() {
         });
         thread.join().unwrap();
         read
+    });
+}
+
+/// The words of a header that an event touches whose slot is the ring's first,
+/// as docs/layout.md draws them; loom is spared the others, which are zero.
+struct RingWords(LoomWords);
+
+const EVENT_LOCK: usize = 12;
+const EVENT_NEXT: usize = 13;
+const FIRST_SLOT: usize = 2368;
+
+fn ring_word(index: usize) -> Option<usize> {
+    match index {
+        EVENT_LOCK | EVENT_NEXT => Some(index - EVENT_LOCK),
+        FIRST_SLOT..2372 => Some(index - FIRST_SLOT + 2),
+        _ => None,
+    }
+}
+
+impl Words for RingWords {
+    fn load(&self, index: usize, order: Ordering) -> u64 {
+        ring_word(index).map_or(0, |index| self.0.load(index, order))
+    }
+
+    fn store(&self, index: usize, value: u64, order: Ordering) {
+        let index = ring_word(index).expect("a word of the ring's first slot");
+        self.0.store(index, value, order);
+    }
+
+    fn cas(&self, index: usize, old: u64, new: u64) -> Result<u64, u64> {
+        let index = ring_word(index).expect("the ring's lock");
+        self.0.cas(index, old, new)
+    }
+
+    fn add(&self, _: usize, _: u64) -> u64 {
+        unreachable!("no event is dropped here");
+    }
+
+    fn fence(&self, order: Ordering) {
+        self.0.fence(order);
+    }
+
+    fn spin(&self) {
+        self.0.spin();
+    }
+}
+
+/// An event written over while it is read: it is the old one, the new one or
+/// none, and whole.
+#[test]
+fn an_event_that_is_read_is_never_torn() {
+    const RING: u64 = 256;
+    let old = vec![(0, 1, 1)];
+    let new = vec![(RING, 2, 2)];
+    explore(3, [500, 40], [vec![], old, new], |exact| {
+        let words = Arc::new(RingWords(LoomWords::new(6, exact)));
+        let write = |words: &RingWords, seat: usize, value: u64| {
+            let kind = EventKind::CacheCleared;
+            let number = value as usize;
+            assert!(events::write(
+                words,
+                &Someone { seat },
+                value,
+                kind,
+                number,
+                value
+            ));
+        };
+        write(&words, 1, 1);
+        // The other slots of the ring went by meanwhile.
+        words.store(EVENT_NEXT, RING, Relaxed);
+        let other = words.clone();
+        let reader = loom::thread::spawn(move || {
+            let read = events::read(&*other, 0, |object| object.to_string());
+            let said = read.events.iter().map(|event| {
+                assert_eq!(event.object, event.detail.to_string(), "torn");
+                (event.sequence, event.time, event.detail)
+            });
+            said.collect()
+        });
+        write(&words, 2, 2);
+        reader.join().unwrap()
     });
 }
 

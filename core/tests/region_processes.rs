@@ -584,6 +584,25 @@ fn a_shard_held_by_a_living_process_is_skipped_and_by_a_dead_one_taken_over() {
 }
 
 #[test]
+fn clear_hides_what_lies_in_a_shard_that_is_held() {
+    let place = Place::new();
+    let path = place.file("region");
+    let region = small(&path);
+    let cache = region.cache("pages", pages()).unwrap();
+    assert!(cache.set("key", "old"));
+    let player = sitting(&path);
+    lock_held_by(&path, 1);
+    cache.clear();
+    assert_eq!(cache.get("key"), None);
+    // The shard could not be emptied, and nothing comes back when it can be had.
+    assert_eq!(cache.len(), 1);
+    player.kill();
+    assert!(cache.set("other", "new"));
+    assert_eq!(cache.get("key"), None);
+    assert_eq!(cache.get("other").as_deref(), Some(&b"new"[..]));
+}
+
+#[test]
 fn values_survive_a_holder_that_died_between_changes() {
     let place = Place::new();
     let path = place.file("region");
@@ -711,18 +730,24 @@ fn probes(stage: &mut Stage) {
     permit.success();
 }
 
-#[test]
-fn the_place_of_a_killed_prober_goes_to_another_at_once() {
-    let place = Place::new();
-    let path = place.file("region");
+/// A breaker at the moment when it lets a probe through, on a clock that stands.
+fn half_open(path: &str) -> (Region, Breaker) {
     let options = Region::options().bytes(256 << 10).manual_clock(true);
-    let region = options.open(&path).unwrap();
+    let region = options.open(path).unwrap();
     let options = BreakerOptions::new()
         .failure_threshold(1)
         .success_threshold(1);
     let breaker = region.breaker("origin", options).unwrap();
     breaker.enter().unwrap().failure();
     region.advance(Duration::from_secs(60)).unwrap();
+    (region, breaker)
+}
+
+#[test]
+fn the_place_of_a_killed_prober_goes_to_another_at_once() {
+    let place = Place::new();
+    let path = place.file("region");
+    let (_region, breaker) = half_open(&path);
     let mut player = Player::start("probes", &[&path]);
     assert_eq!(player.hear(), "ready");
     let rejected = breaker.enter().unwrap_err();
@@ -732,6 +757,23 @@ fn the_place_of_a_killed_prober_goes_to_another_at_once() {
         "the probe's lease"
     );
     player.kill();
+    // No time has passed.
+    breaker.enter().unwrap().success();
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn the_place_of_a_killed_prober_is_free_whoever_sits_in_its_seat_now() {
+    let place = Place::new();
+    let path = place.file("region");
+    let (_region, breaker) = half_open(&path);
+    let mut player = Player::start("probes", &[&path]);
+    assert_eq!(player.hear(), "ready");
+    assert!(breaker.enter().is_err(), "the probe's lease");
+    let epoch = Words::of(&path).load(word::SEATS + 1);
+    player.kill();
+    let _successor = sitting(&path);
+    assert_eq!(Words::of(&path).load(word::SEATS + 1), epoch + 1);
     // No time has passed.
     breaker.enter().unwrap().success();
     assert_eq!(breaker.state(), State::Closed);

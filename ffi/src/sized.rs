@@ -91,7 +91,10 @@ impl<T: Grows> Place<T> {
 unsafe fn size_of_struct<T>(given: *const T) -> Result<usize> {
     // SAFETY: valid for at least its first field, by the caller's promise.
     let size = unsafe { given.cast::<u32>().read() } as usize;
-    if (size_of::<u32>()..=MOST).contains(&size) {
+    // A struct's size is a multiple of its alignment in every version; any other
+    // would cut a field, or a pointer, in half.
+    let is_whole = size == size_of::<u32>() || size.is_multiple_of(align_of::<T>());
+    if (size_of::<u32>()..=MOST).contains(&size) && is_whole {
         Ok(size)
     } else {
         Err(Error::invalid(

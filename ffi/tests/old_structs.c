@@ -235,8 +235,63 @@ static void statistics_are_cut_or_completed(void) {
     CUT_AND_COMPLETED(fb_region_stats, fb_region_get_stats, region, events_dropped);
 }
 
+/* No version of a struct ends within a field: half a pointer would point to
+ * nowhere, half a number is another number. Such a size is refused before any
+ * field is read or written. */
+#define NOT_CUT(type, open, fields)                                                         \
+    do {                                                                                    \
+        union {                                                                             \
+            type options;                                                                   \
+            unsigned char bytes[sizeof(type) + 64];                                         \
+        } cut;                                                                              \
+        for (uint32_t size = 0; size <= sizeof cut; size++) {                               \
+            if (size == 4 || (size > 4 && size % sizeof(fields) == 0)) {                    \
+                continue;                                                                   \
+            }                                                                               \
+            memset(&cut, FENCE, sizeof cut);                                                \
+            cut.options.struct_size = size;                                                 \
+            ANSWERS(FB_E_INVALID_ARGUMENT, open);                                           \
+            CHECK(strncmp(sentence(), "struct_size: got ", 17) == 0);                  \
+            CHECK(intact(cut.bytes, 4, sizeof cut));                                        \
+        }                                                                                   \
+    } while (0)
+
+static void sizes_that_cut_a_field_are_refused(void) {
+    fb_region *no_region = NULL;
+    fb_limiter *no_limiter = NULL;
+    fb_cache *no_cache = NULL;
+    fb_breaker *no_breaker = NULL;
+    fb_histogram *no_histogram = NULL;
+    NOT_CUT(fb_region_options, fb_region_open(&cut.options, &no_region), uint64_t);
+    NOT_CUT(fb_limiter_options, fb_limiter_open(region, "cut", &cut.options, &no_limiter),
+            uint64_t);
+    NOT_CUT(fb_cache_options, fb_cache_open(region, "cut", &cut.options, &no_cache), uint64_t);
+    NOT_CUT(fb_breaker_options, fb_breaker_open(region, "cut", &cut.options, &no_breaker),
+            uint64_t);
+    NOT_CUT(fb_histogram_options, fb_histogram_open(region, "cut", &cut.options, &no_histogram),
+            uint32_t);
+    CHECK(no_region == NULL && no_limiter == NULL && no_cache == NULL);
+    CHECK(no_breaker == NULL && no_histogram == NULL);
+    ANSWERS(FB_E_NOT_FOUND, fb_limiter_open(region, "cut", NULL, &no_limiter));
+    NOT_CUT(fb_region_stats, fb_region_get_stats(region, &cut.options), uint64_t);
+
+    /* Cut between two fields, half of a text's pointer would be read as NULL
+     * or as anything: `name_or_path` counts as a whole or not at all. */
+    const char *const path = "/nonexistent/region";
+    fb_region_options options = fb_region_options_init();
+    options.name_or_path = path;
+    options.struct_size = offsetof(fb_region_options, name_or_path) + 4;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_open(&options, &no_region));
+    options.struct_size = offsetof(fb_region_options, name_or_path) + sizeof path;
+    ANSWERS(FB_E_IO, fb_region_open(&options, &no_region));
+    options.struct_size = offsetof(fb_region_options, name_or_path);
+    ANSWERS(FB_OK, fb_region_open(&options, &no_region));
+    ANSWERS(FB_OK, fb_region_close(no_region));
+}
+
 int main(void) {
     ANSWERS(FB_OK, fb_region_open(NULL, &region));
+    sizes_that_cut_a_field_are_refused();
     shorter_options_have_the_defaults();
     longer_options_must_be_zero_where_they_are_unknown();
     answers_are_cut_or_completed();

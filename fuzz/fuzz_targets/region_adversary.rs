@@ -13,6 +13,7 @@ use zoo::{Zoo, BYTES, HEADER_WORDS, OBJECTS};
 
 #[path = "../../core/tests/hostile_words/mod.rs"]
 mod hostile_words;
+#[path = "../../core/tests/hostile_zoo/mod.rs"]
 mod zoo;
 
 fn adversary(words: &[AtomicU64], mut random: Random, pace: u32, stop: &AtomicBool) {

@@ -5,6 +5,7 @@ mod bench;
 mod c;
 mod demo;
 mod layers;
+mod mutants;
 mod node;
 mod parity;
 mod python;

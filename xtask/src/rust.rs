@@ -7,7 +7,12 @@ use std::path::PathBuf;
 /// Unit, integration and documentation tests of all crates.
 pub fn test() -> Result<()> {
     // Explicit packages: the bindings' modules are no programs that can run.
-    run(cargo().args(["test", "--package", "forebay", "--package", "gateway"]))
+    let mut command = cargo();
+    command.arg("test");
+    for package in ["forebay", "gateway", "forebay-stepper", "forebay-torture"] {
+        command.args(["--package", package]);
+    }
+    run(&mut command)
 }
 
 /// Writes files that are not good regions, with the error that each must give;

@@ -23,7 +23,7 @@ struct Torture {
     /// Leave languages out: those whose tools are missing
     #[arg(long, value_enum, value_delimiter = ',')]
     skip: Vec<Language>,
-    /// Write docs/reliability.md
+    /// Write docs/reliability.md and the table in README.md
     #[arg(long)]
     write: bool,
 }
@@ -100,6 +100,8 @@ pub fn torture(arguments: Vec<String>) -> Result<()> {
         command
             .arg("--write")
             .arg(root().join("docs/reliability.md"))
+            .arg("--summary")
+            .arg(root().join("README.md"))
             .args(["--commit", &commit()]);
     }
     run(&mut command)

@@ -1,9 +1,8 @@
 //! The deep layers, each by name.
 
 use crate::shell::{cargo, output, root, run, target};
-use crate::stepper;
-use anyhow::{bail, ensure, Context, Result};
-use std::path::Path;
+use crate::{mutants, stepper};
+use anyhow::{bail, Context, Result};
 use std::process::Command;
 
 /// A layer: its name, what it is, and how to run it (quickly).
@@ -19,6 +18,9 @@ pub struct How {
     /// languages cpp, python, node
     #[arg(long, value_delimiter = ',')]
     skip: Vec<String>,
+    /// mutants: only the defects whose names contain this
+    #[arg(long)]
+    defect: Option<String>,
     /// torture: how long; 600 unless told, 90 with --quick
     #[arg(long)]
     secs: Option<u64>,
@@ -28,7 +30,7 @@ pub struct How {
     /// torture: processes that fork workers and kill them
     #[arg(long)]
     workers: Option<u64>,
-    /// torture: write docs/reliability.md
+    /// torture: write docs/reliability.md and the table in README.md
     #[arg(long)]
     write: bool,
 }
@@ -48,7 +50,7 @@ const LAYERS: [Layer; 7] = [
     (
         "mutants",
         "each named defect is caught by its named test",
-        mutants,
+        |how| mutants::mutants(how.defect.as_deref()),
     ),
     (
         "miri",
@@ -130,176 +132,6 @@ fn miri(how: &How) -> Result<()> {
         )
         .args(["+nightly", "miri", "test", "--package", "forebay"])
         .args(["--test", "miri_private"]))
-}
-
-/// A defect: what it is, where, what becomes of what, and which test sees it.
-struct Mutant {
-    defect: &'static str,
-    file: &'static str,
-    from: &'static str,
-    to: &'static str,
-    test: &'static str,
-}
-
-const MUTANTS: [Mutant; 11] = [
-    Mutant {
-        defect: "claims are not settled",
-        file: "src/limiter/table.rs",
-        from: "self.settle(words, group, mine, pending);",
-        to: "let _ = words.cas(self.slot_at(group, mine) + 1, pending, in_state(pending, LIVE));",
-        test: "table_search",
-    },
-    Mutant {
-        defect: "the label is read before the time",
-        file: "src/limiter/table.rs",
-        from:
-            "let time = words.load(at, Acquire);\n        let label = words.load(at + 1, Acquire);",
-        to: "let label = words.load(at + 1, Acquire);\n        let time = words.load(at, Acquire);",
-        test: "table_search",
-    },
-    Mutant {
-        defect: "a claim does not free the slot first",
-        file: "src/limiter/table.rs",
-        from: "with_arrival(victim.time, arrival) ^ phase",
-        to: "with_arrival(victim.time, arrival) ^ (phase & 0)",
-        test: "table_search",
-    },
-    Mutant {
-        defect: "an eviction forgets the debt",
-        file: "src/limiter/table.rs",
-        from: "(victim.arrival() + 1).min(LAST_ARRIVAL)",
-        to: "now.min(LAST_ARRIVAL)",
-        test: "table_search",
-    },
-    Mutant {
-        defect: "no fence between a claim and its look around",
-        file: "src/limiter/table.rs",
-        from: "words.fence(SeqCst);",
-        to: "let _ = SeqCst;",
-        test: "loom_models",
-    },
-    Mutant {
-        defect: "the lock is released without publishing",
-        file: "src/region/lock.rs",
-        from: "words.store(at, 0, Release);",
-        to: "let _ = Release; words.store(at, 0, std::sync::atomic::Ordering::Relaxed);",
-        test: "loom_models",
-    },
-    Mutant {
-        defect: "a change does not warn readers in time",
-        file: "src/cache/sequence.rs",
-        from: "words.fence(Release);",
-        to: "let _ = Release;",
-        test: "loom_models",
-    },
-    Mutant {
-        defect: "a read checks the sequence too early",
-        file: "src/cache/sequence.rs",
-        from: "words.fence(Acquire);\n    (words.load(at, Relaxed)",
-        to: "let _ = Acquire;\n    (words.load(at, Relaxed)",
-        test: "loom_models",
-    },
-    Mutant {
-        defect: "a transition keeps its generation",
-        file: "src/breaker/rule.rs",
-        from: "generation: (self.generation + 1) & GENERATION",
-        to: "generation: self.generation & GENERATION",
-        test: "vectors",
-    },
-    Mutant {
-        defect: "a probe's place is taken without an exchange",
-        file: "src/breaker/words.rs",
-        from: "if words.cas(LEASES + place, found, mine.pack()).is_ok() {",
-        to: "words.store(LEASES + place, mine.pack(), Relaxed);\n        if true {",
-        test: "loom_models",
-    },
-    Mutant {
-        defect: "anybody may report for a probe",
-        file: "src/breaker/words.rs",
-        from: "if held == 0 || !lease.is_of(generation) || lease.expiry != expiry {",
-        to: "if held == 0 || !lease.is_of(generation) {\n        let _ = expiry;",
-        test: "vectors",
-    },
-];
-
-fn mutants(_: &How) -> Result<()> {
-    let place = target().join("mutants");
-    let (copy, out) = (place.join("source"), place.join("target"));
-    if copy.exists() {
-        std::fs::remove_dir_all(&copy)?;
-    }
-    copy_tree(&root().join("core"), &copy.join("core"))?;
-    copy_tree(&root().join("tests"), &copy.join("tests"))?;
-    std::fs::copy(root().join("Cargo.lock"), copy.join("Cargo.lock"))?;
-    let manifest = std::fs::read_to_string(root().join("Cargo.toml"))?;
-    let members = manifest
-        .lines()
-        .find(|line| line.starts_with("members"))
-        .context("members")?;
-    std::fs::write(
-        copy.join("Cargo.toml"),
-        manifest.replace(members, "members = [\"core\"]"),
-    )?;
-    let test = |name: &str| {
-        Command::new("cargo")
-            .args(["test", "--package", "forebay", "--test", name])
-            .current_dir(&copy)
-            .env("CARGO_TARGET_DIR", &out)
-            .output()
-            .context("cargo test")
-    };
-    for name in ["table_search", "loom_models", "vectors"] {
-        let result = test(name)?;
-        ensure!(
-            result.status.success(),
-            "without a mutant {name} fails:\n{}",
-            String::from_utf8_lossy(&result.stdout)
-        );
-    }
-    let mut escaped = Vec::new();
-    for mutant in &MUTANTS {
-        let file = copy.join("core").join(mutant.file);
-        let original = std::fs::read_to_string(&file)?;
-        ensure!(
-            original.matches(mutant.from).count() == 1,
-            "{}: \"{}\" no longer stands there once",
-            mutant.file,
-            mutant.from
-        );
-        std::fs::write(&file, original.replace(mutant.from, mutant.to))?;
-        let result = test(mutant.test)?;
-        std::fs::write(&file, &original)?;
-        let said = String::from_utf8_lossy(&result.stdout);
-        ensure!(
-            said.contains("running "),
-            "{}: does not compile:\n{}",
-            mutant.defect,
-            String::from_utf8_lossy(&result.stderr)
-        );
-        let caught = !result.status.success();
-        let verdict = if caught { "caught by" } else { "ESCAPED" };
-        println!("{}: {verdict} {}", mutant.defect, mutant.test);
-        if !caught {
-            escaped.push(mutant.defect);
-        }
-    }
-    ensure!(escaped.is_empty(), "escaped: {}", escaped.join("; "));
-    println!("{} of {} mutants caught", MUTANTS.len(), MUTANTS.len());
-    Ok(())
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
-            copy_tree(&from, &to)?;
-        } else {
-            std::fs::copy(from, to)?;
-        }
-    }
-    Ok(())
 }
 
 const FUZZ_TARGETS: [&str; 6] = [

@@ -6,7 +6,7 @@
 
 use super::rule::{rate_trips, Bucket, Lease, Tally, Word, BUCKETS, MS};
 use super::{Outcome, State};
-use crate::words::Words;
+use crate::words::{update, Words};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 // Options, one word each, so that each may change at any time.
@@ -250,29 +250,27 @@ fn trip<W: Words>(words: &W, found: u64, now: u64, observer: &impl Observer) {
     }
 }
 
-/// Adds one to a tally of this generation; returns the new count.
+/// Adds one to a tally of this generation; returns the new count. Where an
+/// adversary keeps it from being stored it decides this once and is lost.
 fn add<W: Words>(words: &W, at: usize, generation: u64) -> u64 {
-    let mut found = words.load(at, Relaxed);
-    loop {
+    let counted = update(words, at, Relaxed, |found| {
         let count = Tally(found).count(generation) + 1;
-        match words.cas(at, found, Tally::of(generation, count).0) {
-            Ok(_) => return count,
-            Err(other) => found = other,
-        }
-    }
+        Some(Tally::of(generation, count).0)
+    });
+    let (Ok(Some(word)) | Err(word)) = counted else {
+        return 0;
+    };
+    Tally(word).count(generation)
 }
 
-/// Counts a call in the window.
+/// Counts a call in the window; lost where an adversary keeps it from being
+/// stored.
 fn count<W: Words>(words: &W, epoch: u64, generation: u64, failed: bool) {
     let at = WINDOW + (epoch % BUCKETS as u64) as usize;
-    let mut found = words.load(at, Relaxed);
-    while let Err(other) = words.cas(
-        at,
-        found,
-        Bucket::unpack(found).with(epoch, generation, failed).pack(),
-    ) {
-        found = other;
-    }
+    let _ = update(words, at, Relaxed, |found| {
+        let bucket = Bucket::unpack(found).with(epoch, generation, failed);
+        Some(bucket.pack())
+    });
 }
 
 /// Failures and calls in the window that ends with this stretch.

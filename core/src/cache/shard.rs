@@ -82,6 +82,13 @@ const ENTRY_STAMP: usize = 7;
 /// neither for keys that were chosen to collide nor in a damaged index.
 pub const PROBES: usize = 64;
 
+/// A key that finds no slot there takes one of so many next to its home.
+const NEAREST: usize = 16;
+
+/// So many slots are moved up on deletion, which is hardly ever too few where
+/// nobody chose the keys.
+const MOVES: usize = 8;
+
 /// A slot that was emptied where closing up would have taken too long: probes
 /// go on behind it. No entry has the number that it names.
 const PASS: u64 = 1 << 32;
@@ -536,9 +543,9 @@ impl<'a, W: Words> Shard<'a, W> {
                 return Ok(());
             }
         }
-        // No room near its home: it takes the place of the entry that is
-        // furthest from there.
-        let at = self.index() + ((home + probes - 1) & mask);
+        // No room near its home: it takes the place of one of those that are
+        // nearest to it, so that what was just set is soon found.
+        let at = self.index() + ((home + entry % NEAREST) & mask);
         let other = self.words.load(at, Relaxed);
         let found = self.entry(other as u32 as usize);
         let its_tag = self.load(self.entry_word(found.entry, ENTRY_TAG));
@@ -569,11 +576,12 @@ impl<'a, W: Words> Shard<'a, W> {
 
     /// Empties a slot and moves later ones of its run up, so that no probe
     /// meets a gap before its key (Knuth, TAOCP 6.4, algorithm R); for so many
-    /// steps, then it leaves a slot that probes pass.
+    /// steps and moves, then it leaves a slot that probes pass.
     fn remove_slot(&self, slot: usize) {
         let mask = self.geometry.index - 1;
         let mut gap = slot;
         let mut at = slot;
+        let mut moves = MOVES;
         for _ in 0..PROBES {
             at = (at + 1) & mask;
             let word = self.words.load(self.index() + at, Relaxed);
@@ -584,6 +592,10 @@ impl<'a, W: Words> Shard<'a, W> {
             let home = (word >> 32) as usize & mask;
             // It may move if its home is not between the gap and itself.
             if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(gap) & mask) && word != PASS {
+                if moves == 0 {
+                    break;
+                }
+                moves -= 1;
                 self.words.store(self.index() + gap, word, Relaxed);
                 gap = at;
             }

@@ -3,7 +3,7 @@
 mod buckets;
 
 use crate::region::{Geometry, Inner, Object, Request};
-use crate::words::Words;
+use crate::words::{update, Words};
 use crate::{Error, Kind, Result};
 use buckets::BUCKETS;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,7 +22,7 @@ const MIN_INVERTED: usize = 2;
 /// First bucket.
 const FIRST: usize = 8;
 /// Words of a histogram.
-const WORDS: usize = (FIRST + BUCKETS).next_multiple_of(8);
+pub const WORDS: usize = (FIRST + BUCKETS).next_multiple_of(8);
 
 const GEOMETRY: Geometry = [WORDS as u64, BUCKETS as u64, 0, 0, 0, 0];
 
@@ -85,11 +85,7 @@ impl Histogram {
     /// Records a duration in nanoseconds.
     #[inline]
     pub fn record_ns(&self, nanoseconds: u64) {
-        let words = &self.object.words;
-        words.add(FIRST + buckets::index(nanoseconds), 1);
-        words.add(SUM, nanoseconds);
-        raise(words, MAX, nanoseconds);
-        raise(words, MIN_INVERTED, !nanoseconds);
+        record(&self.object.words, nanoseconds);
     }
 
     /// The duration that so many percent of the recorded ones do not exceed
@@ -120,16 +116,21 @@ impl Histogram {
     }
 }
 
-/// Raises a word to at least `value`; almost always one load.
+/// Counts a duration.
+#[inline]
+fn record<W: Words>(words: &W, nanoseconds: u64) {
+    words.add(FIRST + buckets::index(nanoseconds), 1);
+    words.add(SUM, nanoseconds);
+    raise(words, MAX, nanoseconds);
+    raise(words, MIN_INVERTED, !nanoseconds);
+}
+
+/// Raises a word to at least `value`; almost always one load. Each exchange
+/// that fails raised it for somebody else, unless an adversary lowers it: then
+/// the extreme is lost.
 #[inline]
 fn raise<W: Words>(words: &W, at: usize, value: u64) {
-    let mut found = words.load(at, Relaxed);
-    while found < value {
-        match words.cas(at, found, value) {
-            Ok(_) => return,
-            Err(other) => found = other,
-        }
-    }
+    let _ = update(words, at, Relaxed, |found| (found < value).then_some(value));
 }
 
 impl std::fmt::Debug for Histogram {
@@ -214,5 +215,18 @@ impl Snapshot {
             .filter(|(_, count)| **count > 0)
             .map(|(i, count)| (buckets::upper_edge(i), *count))
             .collect()
+    }
+}
+
+/// For [`crate::internals`].
+#[doc(hidden)]
+pub mod internals {
+    use crate::words::Words;
+
+    pub use super::WORDS;
+
+    /// Counts a duration in any words.
+    pub fn record<W: Words>(words: &W, nanoseconds: u64) {
+        super::record(words, nanoseconds);
     }
 }

@@ -18,7 +18,7 @@ pub use waiting::{Acquire, Reservation};
 
 use crate::region::{Inner, Object};
 use crate::stripes;
-use crate::words::Words;
+use crate::words::{update, Words};
 use crate::{Error, Key, Kind, Result};
 use options::{slots_for, words_for, DEFAULT_MAX_KEYS};
 use rule::{ticks_of, Rule, LONGEST_REFILL, TICKS};
@@ -316,6 +316,9 @@ impl Limiter {
                 ticks.and_then(charge).is_some()
             }
         };
+        if !allowed && asked.arrival > asked.now + asked.rule.tolerance() {
+            self.doubt(&mut asked, spend);
+        }
         if spend {
             self.count(allowed);
         }
@@ -341,7 +344,7 @@ impl Limiter {
             let group = self.group(key);
             asked.group = Some(group);
             if blocks {
-                asked.blocked = self.blocked_until(&group);
+                asked.blocked = self.blocked_until(&group, now);
             }
         }
         asked
@@ -360,9 +363,39 @@ impl Limiter {
     }
 
     #[cold]
-    fn blocked_until(&self, group: &Group) -> u64 {
+    fn blocked_until(&self, group: &Group, now: u64) -> u64 {
+        let words = &self.object.words;
         let group = self.table.block_group(group);
-        self.table.arrival(&self.object.words, &group)
+        let (end, last) = (self.table.arrival(words, &group), self.last_arrival(now));
+        if end > last {
+            self.table.put_right(words, &group, last);
+        }
+        end.min(last)
+    }
+
+    /// A bucket further in debt than this rate lets anybody go: another tier's
+    /// or an earlier rate may have, or a penalty. Beyond what all of them can
+    /// it is damage, and is put right, so that no key is refused for ever.
+    #[cold]
+    fn doubt(&self, asked: &mut Asked, spend: bool) {
+        let last = self.last_arrival(asked.now);
+        if asked.arrival > last {
+            asked.arrival = last;
+            if let Some(group) = asked.group.filter(|_| spend) {
+                self.table.put_right(&self.object.words, &group, last);
+            }
+        }
+    }
+
+    /// No call can have put an arrival time further ahead than this.
+    fn last_arrival(&self, now: u64) -> u64 {
+        /// Ticks by which the clocks of two cores may differ, and more.
+        const SLACK: u64 = 1_000_000_000 * TICKS;
+        let words = &self.object.words;
+        let furthest = words.load(AT_FURTHEST, Relaxed).min(2 * LONGEST_REFILL);
+        // Read after the arrival time, so not before whoever set that read it.
+        let now = ticks_of(self.object.region.clock.now()).max(now);
+        now + tiers::longest_refill(words).max(furthest) + SLACK
     }
 
     #[inline]
@@ -463,13 +496,8 @@ fn ticks_in(time: Duration) -> u64 {
 
 /// Makes a word at least `value`.
 fn raise(words: &impl Words, at: usize, value: u64) {
-    let mut found = words.load(at, Relaxed);
-    while found < value {
-        match words.cas(at, found, value) {
-            Ok(_) => return,
-            Err(other) => found = other,
-        }
-    }
+    // Only an adversary, who lowers it, can keep it from growing.
+    let _ = update(words, at, Relaxed, |found| (found < value).then_some(value));
 }
 
 /// For [`crate::internals`].

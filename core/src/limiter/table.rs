@@ -366,6 +366,18 @@ impl Table {
         false
     }
 
+    /// Puts the key's bucket right if it is further ahead than `last`, which
+    /// is further than any charge can have put it.
+    #[cold]
+    pub fn put_right<W: Words>(&self, words: &W, group: &Group, last: u64) {
+        if let Found::Live(slot) = self.find(words, group, 0) {
+            if slot.arrival() > last {
+                // Losing the race to anybody is as good.
+                let _ = words.cas(slot.at, slot.time, with_arrival(slot.time, last));
+            }
+        }
+    }
+
     #[inline]
     fn find<W: Words>(&self, words: &W, group: &Group, now: u64) -> Found {
         let mut seen = [Slot::NONE; GROUP];

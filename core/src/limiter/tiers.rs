@@ -139,6 +139,16 @@ pub fn read(words: &Span, tier: usize) -> Rule {
     attempt(words, tier).1
 }
 
+/// The longest time, in ticks, that a bucket of any rate takes to refill: of
+/// those in use and of the last 48 that were replaced, whose debts remain.
+pub fn longest_refill(words: &Span) -> u64 {
+    let refill = |record: usize| {
+        let at = AT_RULES + record * RULE_WORDS;
+        Rule::from_words(words.load(at, Acquire), words.load(at + 1, Acquire)).tolerance()
+    };
+    (0..RULES).map(refill).max().unwrap_or(0)
+}
+
 fn attempt(words: &Span, tier: usize) -> (u64, Rule) {
     let (pointer, record) = record(words, tier);
     let at = AT_RULES + record * RULE_WORDS;

@@ -193,6 +193,17 @@ fn find(region: &Inner, name: &str) -> Result<Option<(usize, Entry)>> {
     Ok(None)
 }
 
+/// Whether an entry's words are another entry's too: one of them is forged, and
+/// nothing tells which. Entries that are damaged themselves open nothing.
+fn overlaps_another(region: &Inner, number: usize, entry: &Entry) -> bool {
+    entries(region).enumerate().any(|(other, it)| {
+        let Ok(it) = it else { return false };
+        let apart =
+            entry.offset + entry.length <= it.offset || it.offset + it.length <= entry.offset;
+        other != number && !apart
+    })
+}
+
 fn attach(region: &Arc<Inner>, request: &Request<'_>, found: (usize, Entry)) -> Result<Object> {
     let (number, entry) = found;
     if entry.kind != request.kind {
@@ -207,6 +218,12 @@ fn attach(region: &Arc<Inner>, request: &Request<'_>, found: (usize, Entry)) -> 
         return Err(corrupt(
             region,
             format!("the geometry of '{}' does not fit its length", entry.name),
+        ));
+    }
+    if overlaps_another(region, number, &entry) {
+        return Err(corrupt(
+            region,
+            format!("'{}' overlaps another object", entry.name),
         ));
     }
     (request.check)(&entry.geometry)?;

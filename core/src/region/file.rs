@@ -57,6 +57,7 @@ pub fn standard_path(name: &str) -> Result<PathBuf> {
                     return Err(Error::io(&directory, "make directory", &e));
                 }
             }
+            refuse_link(&directory)?;
             directory
         }
     };
@@ -189,6 +190,19 @@ impl Drop for Farewell {
     fn drop(&mut self) {
         // Best effort: a failure leaves a file that the next opener reuses.
         let _ = replace(&self.path, self.identity);
+    }
+}
+
+/// The standard directory lies where everybody may write: somebody may have
+/// been there first, with a link to elsewhere.
+fn refuse_link(directory: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(directory) {
+        Ok(meta) if !meta.is_symlink() => Ok(()),
+        Ok(_) => Err(Error::Permission {
+            path: directory.to_owned(),
+            problem: "is a symbolic link, which is not followed".into(),
+        }),
+        Err(e) => Err(Error::io(directory, "stat", &e)),
     }
 }
 
@@ -626,6 +640,19 @@ fn machine() -> Result<Machine> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_no_standard_directory() {
+        let place = tempfile::tempdir().unwrap();
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(place.path(), &link).unwrap();
+        assert!(refuse_link(place.path()).is_ok());
+        assert!(matches!(refuse_link(&link), Err(Error::Permission { .. })));
+        assert!(matches!(
+            refuse_link(&link.join("none")),
+            Err(Error::Io { .. })
+        ));
+    }
 
     #[test]
     fn what_dead_creators_left_is_swept_away_and_nothing_else() {

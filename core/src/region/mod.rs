@@ -25,6 +25,7 @@ use crate::{
     Breaker, BreakerOptions, Cache, CacheOptions, Error, Histogram, HistogramOptions, Kind,
     Limiter, LimiterOptions, Result,
 };
+use fork_lock::without_forks;
 use layout::*;
 use seat::{Seats, SharedFile};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) hasher: Hasher,
     pub(crate) clock: Clock,
     pub(crate) seats: Seats,
+    _presence: Option<sys::Mapping>,
     /// Dropped last: by then this process is not in the region any more.
     _farewell: Option<file::Farewell>,
 }
@@ -180,7 +182,6 @@ impl RegionOptions {
             if !shared.is_at_its_path() {
                 continue;
             }
-            shared.hold_presence()?;
             let inner = Arc::new(Inner::new(memory, Some(shared))?);
             drop(place);
             opened.retain(|(_, inner)| inner.strong_count() > 0);
@@ -248,7 +249,11 @@ impl Inner {
         let manual = header.load(AT_FLAGS, Relaxed) & FLAG_MANUAL_CLOCK != 0;
         let ephemeral = header.load(AT_FLAGS, Relaxed) & FLAG_EPHEMERAL != 0;
         let farewell = file.as_ref().filter(|_| ephemeral).map(file::Farewell::to);
+        let presence = file
+            .as_ref()
+            .map(|file| without_forks(|| file.hold_presence()));
         Ok(Inner {
+            _presence: presence.transpose()?,
             _farewell: farewell,
             clock: Clock::new(&header, manual),
             hasher: Hasher::new(secret),

@@ -33,8 +33,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 /// The byte that seat 0 locks; the others follow.
 const FIRST_BYTE: i64 = 1 << 40;
 /// The byte that everybody holds together who has the region mapped, also a
-/// forked child that has not needed a seat: the lock goes with the description
-/// behind the mapping.
+/// forked child that has not needed a seat.
 const PRESENCE_BYTE: i64 = FIRST_BYTE + SEATS as i64;
 
 /// The file behind a shared region.
@@ -78,18 +77,28 @@ impl SharedFile {
         self.is_locked(byte..byte + 1)
     }
 
-    /// Says that the region is in use for as long as a process has it mapped.
-    pub fn hold_presence(&self) -> Result<()> {
-        match sys::try_lock_byte(&self.file, PRESENCE_BYTE, Hold::Together) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(Error::io(&self.path, "lock", &e)),
-        }
+    /// Says that the region is in use for as long as a process has the page
+    /// that this returns: this one, or a child that inherited it.
+    pub fn hold_presence(&self) -> Result<Mapping> {
+        let description = self.reopen()?;
+        let io = |operation| move |e| Error::io(&self.path, operation, &e);
+        sys::try_lock_byte(&description, PRESENCE_BYTE, Hold::Together).map_err(io("lock"))?;
+        Mapping::new(&description, 4096, false).map_err(io("map"))
     }
 
     /// Whether a live process sits in any seat or has the region mapped. In
     /// doubt, yes.
     pub fn is_in_use(&self) -> bool {
-        self.is_locked(FIRST_BYTE..PRESENCE_BYTE + 1)
+        // A process that is about to turn into another program is a copy of
+        // its parent for a moment, and then is not.
+        const PATIENCE: u32 = 130;
+        if self.is_locked(FIRST_BYTE..PRESENCE_BYTE) {
+            return true;
+        }
+        (0..PATIENCE).all(|turn| {
+            sys::pause_briefly(turn);
+            self.is_locked(PRESENCE_BYTE..PRESENCE_BYTE + 1)
+        })
     }
 
     /// Whether a process holds one of these bytes. In doubt, yes.

@@ -15,10 +15,12 @@
 //! | lock | 400 |
 //! | charge, arrival, reset of a table | 600; 32; 600 |
 //! | enter, leave of a breaker | 64 |
+//! | record of a histogram | 8 |
 //! | write, read of the event ring | 400 + 16; 6 for each of 256 + 16 |
 //!
-//! With an adversary a charge may start over 64 times, and freed cells may be
-//! marked again: the bounds grow by these factors, and are bounds still.
+//! With an adversary a charge and an entry may start over 64 times, a count be
+//! exchanged for 1,000 times and freed cells be marked again: the bounds grow
+//! by these factors, and are bounds still.
 
 use super::{Adversary, Guarded, Random};
 use forebay::breaker::Outcome;
@@ -26,7 +28,7 @@ use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::cache::{recover, New, Read, Shard, ShardGeometry, CELL_WORDS, PROBES};
 use forebay::internals::limiter::{Answer, OnFull, Rule, Table, Witness, GROUP, SLOT_WORDS};
 use forebay::internals::lock::{self, Owner, Participant, Stuck};
-use forebay::internals::{events, Hash};
+use forebay::internals::{events, histogram, Hash};
 use forebay::{EventKind, State};
 use std::cell::Cell;
 
@@ -285,7 +287,7 @@ impl Witness for Counting {
         0
     }
     fn evicting_live(&self, _label: u64) {}
-    fn starting_over(&self) {
+    fn starting_over(&self, _: u64) {
         self.rounds.set(self.rounds.get() + 1);
     }
 }
@@ -384,6 +386,26 @@ pub fn breaker(script: &mut Script<'_>, most: &mut Most) {
     }
 }
 
+/// A histogram.
+pub fn histogram(script: &mut Script<'_>, most: &mut Most) {
+    let words = Guarded::new(histogram::WORDS);
+    fill(&words, 0, script);
+    let limit = if maybe_adversary(&words, script) {
+        2 * 1_001 + 2
+    } else {
+        8
+    };
+    while !script.is_over() {
+        let (_, steps) = words.within("record", limit, || {
+            histogram::record(&words, script.hostile());
+        });
+        most.saw("record", steps);
+        if script.byte().is_multiple_of(4) {
+            words.poke(script.below(words.len()), script.hostile());
+        }
+    }
+}
+
 /// The event ring and the locks of a header.
 pub fn header(script: &mut Script<'_>, most: &mut Most) {
     let words = Guarded::new(forebay::region::HEADER_BYTES as usize / 8);
@@ -439,6 +461,7 @@ pub fn all(data: &[u8], most: &mut Most) {
     match script.byte() % 8 {
         0..=3 => shard(&mut script, most),
         4 | 5 => table(&mut script, most),
+        6 if script.byte() % 4 == 3 => histogram(&mut script, most),
         6 => breaker(&mut script, most),
         _ => header(&mut script, most),
     }

@@ -25,6 +25,7 @@ pub struct Guarded {
     steps: Cell<u64>,
     limit: Cell<u64>,
     adversary: Cell<Option<Adversary>>,
+    spite: Cell<Option<u32>>,
 }
 
 /// Who changes words while others use them.
@@ -101,6 +102,7 @@ impl Guarded {
             steps: Cell::new(0),
             limit: Cell::new(u64::MAX),
             adversary: Cell::new(None),
+            spite: Cell::new(None),
         }
     }
 
@@ -111,6 +113,12 @@ impl Guarded {
     /// Lets an adversary in, or none.
     pub fn set_adversary(&self, adversary: Option<Adversary>) {
         self.adversary.set(adversary);
+    }
+
+    /// Lets an adversary in who turns one bit of a word over just before it is
+    /// exchanged, so that no exchange ever succeeds; or none.
+    pub fn set_spite(&self, bit: Option<u32>) {
+        self.spite.set(bit);
     }
 
     /// Runs a call that may take `limit` steps; returns how many it took.
@@ -181,6 +189,9 @@ impl Words for Guarded {
     }
 
     fn cas(&self, index: usize, old: u64, new: u64) -> Result<u64, u64> {
+        if let Some(bit) = self.spite.get() {
+            self.poke(index, old ^ 1 << bit);
+        }
         self.step(index)
             .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
     }

@@ -196,6 +196,11 @@ impl Player {
         assert!(status.success(), "the child ended with {status}");
     }
 
+    /// Lets it come to its end, whatever that is.
+    pub fn ended(mut self) -> ExitStatus {
+        self.end()
+    }
+
     fn end(&mut self) -> ExitStatus {
         drop(self.to.take());
         while self.hear_any().is_some() {}

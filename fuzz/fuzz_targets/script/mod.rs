@@ -264,8 +264,7 @@ impl<T> Grown<T> {
             6 => 4096,
             7 => 4097,
             8 => u32::MAX as usize,
-            // No version of a struct ends within a pointer.
-            9 => script.below(known + 64) & !7,
+            9 => script.below(known + 64),
             _ => known,
         };
         // A size that is refused is not believed: only its word is there.

@@ -181,6 +181,67 @@ impl Report {
             .replace("{provenance}", &provenance)
             .replace("{table}", table.trim_end())
     }
+
+    /// The table in the README: what was done to it in one run, and what of it.
+    pub fn summary(&self) -> String {
+        let (kills, in_lock) = self.kills();
+        let inside: u64 = self.killed.iter().sum();
+        let of = |part: &str| -> u64 {
+            let faults = self.faults.iter().filter(|(name, _)| name.contains(part));
+            faults.map(|(_, (tried, _))| tried).sum()
+        };
+        let (stops, staged) = (of("SIGSTOP"), of("staged"));
+        let (calls, hits) = (thousands(self.calls()), thousands(self.hits));
+        let killed = format!(
+            "{}: {} inside a call, {} or more of them with a lock held",
+            thousands(kills),
+            thousands(inside),
+            thousands(in_lock)
+        );
+        let rows = [
+            ("processes killed (SIGKILL)", killed),
+            ("processes stopped for a while (SIGSTOP)", thousands(stops)),
+            (
+                "staged: racing creators, files removed, cut or foreign, full tmpfs, no descriptors, …",
+                thousands(staged),
+            ),
+            ("calls of the survivors, each checked", calls),
+            ("cached values compared with what was set", hits),
+            ("violations", u64::from(self.violated).to_string()),
+        ];
+        let mut table = format!(
+            "`cargo xtask verify torture` for {:.0} s, workers in four languages on one region ([the whole table](docs/reliability.md)):\n\n| | |\n|---|---:|\n",
+            self.seconds
+        );
+        for (what, value) in rows {
+            table += &format!("| {what} | {value} |\n");
+        }
+        table
+    }
+}
+
+/// A number as people read it.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap_or_default())
+        .collect();
+    groups.join(",")
+}
+
+/// Writes a text between the two marks in a document.
+pub fn between_marks(document: &str, text: &str) -> Option<String> {
+    let from = document.find("<!-- torture")?;
+    let from = from + document[from..].find("-->")? + 3;
+    let to = document.find("<!-- /torture -->")?;
+    Some(format!(
+        "{}\n{text}{}",
+        document.get(..from)?,
+        document.get(to..)?
+    ))
 }
 
 /// Today's date, UTC (days to civil by H. Hinnant's algorithm).
@@ -209,5 +270,25 @@ impl fmt::Display for Report {
             writeln!(f, "  {what}{}  {value}", " ".repeat(pad))?;
         }
         write!(f, "  replay with --seed {}", self.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let document = "a\n<!-- torture: how -->\nold\n<!-- /torture -->\nb\n";
+        let expected = "a\n<!-- torture: how -->\nnew\n<!-- /torture -->\nb\n";
+        assert_eq!(between_marks(document, "new\n").as_deref(), Some(expected));
+        assert_eq!(between_marks("no marks", "new"), None);
     }
 }

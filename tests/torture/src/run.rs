@@ -6,7 +6,7 @@ use crate::crew::{self, Kind, Member, Tally};
 use crate::log::{breaker, order, Log, Operation, Record, NO, YES};
 use crate::nursery::ledger_of;
 use crate::random::Random;
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::stage::STAGES;
 use crate::sys;
 use crate::value;
@@ -43,6 +43,9 @@ pub struct Options {
     /// Write the document about this run here
     #[arg(long)]
     pub write: Option<PathBuf>,
+    /// Write the short table between the marks in this document
+    #[arg(long)]
+    pub summary: Option<PathBuf>,
     /// The commit that the document names
     #[arg(long)]
     pub commit: Option<String>,
@@ -123,6 +126,13 @@ pub fn run(options: &Options) -> Result<()> {
             println!("{report}");
             if let Some(path) = &options.write {
                 std::fs::write(path, report.document())?;
+                println!("written: {}", path.display());
+            }
+            if let Some(path) = &options.summary {
+                let document = std::fs::read_to_string(path)?;
+                let document = report::between_marks(&document, &report.summary())
+                    .with_context(|| format!("{} has no marks for a table", path.display()))?;
+                std::fs::write(path, document)?;
                 println!("written: {}", path.display());
             }
             Ok(())

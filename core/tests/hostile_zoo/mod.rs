@@ -1,6 +1,7 @@
-//! A region in a file with two objects of each kind, and every verb on each.
+//! A region in a file with two objects of each kind, and every verb on each: for
+//! the tests and fuzz targets of regions that somebody else writes to.
 
-// Each target takes a part of it.
+// Each user takes a part of it.
 #![allow(dead_code)]
 
 use crate::hostile_words::drive::Script;
@@ -17,6 +18,7 @@ pub const BYTES: u64 = 1 << 18;
 pub const HEADER_WORDS: usize = region::HEADER_BYTES as usize / 8;
 pub const DIRECTORY: usize = 320;
 const ENTRY_WORDS: usize = 16;
+const SECRET: std::ops::Range<usize> = 16..40;
 const ENTRY_OFFSET: usize = 7;
 
 pub const OBJECTS: usize = 8;
@@ -43,6 +45,16 @@ pub fn file() -> (PathBuf, File) {
     static VALID: OnceLock<Vec<u8>> = OnceLock::new();
     let path = path();
     let valid = VALID.get_or_init(|| {
+        // With a secret of our own, so that a script does the same each time.
+        drop(Zoo::region(&path));
+        let file = File::options().write(true).open(&path).unwrap();
+        for word in SECRET {
+            poke(
+                &file,
+                word,
+                0x9d3f_a6c1_5b82_e740 ^ (word as u64 * 0x0107_0b0d_1113_171d),
+            );
+        }
         let zoo = Zoo::open(&path);
         let everything: Vec<u8> = (0..=255).cycle().take(4096).collect();
         let mut script = Script(&everything);
@@ -78,9 +90,13 @@ pub fn poke(file: &File, word: usize, value: u64) {
 }
 
 impl Zoo {
-    pub fn open(path: &std::path::Path) -> Zoo {
+    fn region(path: &std::path::Path) -> Region {
         let options = Region::options().bytes(BYTES).manual_clock(true);
-        let region = options.open(path.to_str().unwrap()).unwrap();
+        options.open(path.to_str().unwrap()).unwrap()
+    }
+
+    pub fn open(path: &std::path::Path) -> Zoo {
+        let region = Zoo::region(path);
         let limiter = |n: &str| {
             let options =
                 LimiterOptions::new(Rate::per_second(2)).tier("more", Rate::per_second(9));
@@ -118,7 +134,7 @@ impl Zoo {
             2 => enter(&self.breakers[which], script),
             _ => record(&self.histograms[which], script),
         }
-        if script.byte() % 8 == 0 {
+        if script.byte().is_multiple_of(8) {
             let ms = Duration::from_millis(u64::from(script.byte()) * 4);
             self.region.advance(ms).unwrap();
         }
@@ -129,7 +145,7 @@ impl Zoo {
         match script.byte() % 6 {
             0..=2 => {
                 let charge = Charge::cost(u64::from(script.byte() % 4));
-                let charge = if script.byte() % 2 == 0 {
+                let charge = if script.byte().is_multiple_of(2) {
                     charge
                 } else {
                     charge.tier("more")
@@ -223,7 +239,7 @@ fn cache(cache: &Cache, script: &mut Script<'_>) {
                 stats.entries <= stats.max_entries + 1 && stats.bytes_used <= stats.bytes_capacity
             );
             assert!((0.0..=1.0).contains(&stats.hit_rate()));
-            if script.byte() % 8 == 0 {
+            if script.byte().is_multiple_of(8) {
                 cache.clear();
             }
         }
@@ -263,5 +279,94 @@ fn record(histogram: &Histogram, script: &mut Script<'_>) {
                 snapshot.min(),
             ));
         }
+    }
+}
+
+/// Where to patch in words `from` to `to`: often near the beginning, where an
+/// object keeps what it is.
+fn somewhere(script: &mut Script<'_>, from: usize, to: usize) -> usize {
+    let length = to - from;
+    from + match script.byte() % 4 {
+        0 | 1 => script.below(length.min(96)),
+        2 => script.below(length.min(1024)),
+        _ => script.below(length),
+    }
+}
+
+fn in_one_object(script: &mut Script<'_>) {
+    let (path, file) = file();
+    let zoo = Zoo::open(&path);
+    let victim = script.below(OBJECTS);
+    let (from, to) = zone(&file, victim);
+    let read = || {
+        let mut bytes = vec![0; BYTES as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let before = read();
+    while !script.is_over() {
+        if script.byte().is_multiple_of(3) {
+            poke(&file, somewhere(script, from, to), script.hostile());
+        } else {
+            zoo.exercise(victim, script);
+        }
+    }
+    let after = read();
+    let others = [HEADER_WORDS * 8..from * 8, to * 8..BYTES as usize];
+    for range in others {
+        assert!(
+            before[range.clone()] == after[range],
+            "object {victim} wrote outside"
+        );
+    }
+    zoo.ask_region();
+    for other in (0..OBJECTS).filter(|&other| other != victim) {
+        zoo.check_sound(other);
+    }
+}
+
+fn anywhere(script: &mut Script<'_>) {
+    let (path, file) = file();
+    let zoo = Zoo::open(&path);
+    // Opening waits for a creator, who may be forged: once is enough.
+    let mut opened = false;
+    while !script.is_over() {
+        match script.byte() % 8 {
+            0 | 1 => {
+                let at = match script.byte() % 4 {
+                    0 => somewhere(script, 10, 16),
+                    1 => somewhere(script, DIRECTORY, HEADER_WORDS),
+                    2 => somewhere(script, HEADER_WORDS, BYTES as usize / 8),
+                    _ => script.below(BYTES as usize / 8),
+                };
+                poke(&file, at, script.hostile());
+            }
+            2 => zoo.ask_region(),
+            3 if !opened => {
+                opened = true;
+                match script.byte() % 4 {
+                    0 => drop(
+                        zoo.region
+                            .cache("cache one", CacheOptions::new().bytes(40 << 10)),
+                    ),
+                    1 => drop(zoo.region.cache("cache two", None)),
+                    2 => {
+                        let options = LimiterOptions::new(Rate::per_second(3));
+                        drop(zoo.region.limiter("limiter one", options.max_keys(24)));
+                    }
+                    _ => drop(zoo.region.histogram("another", None)),
+                }
+            }
+            _ => zoo.exercise(script.below(OBJECTS), script),
+        }
+    }
+}
+
+/// Verbs on a region whose words are overwritten between them, by a script.
+pub fn patched(data: &[u8]) {
+    let mut script = Script(data);
+    match script.byte() % 2 {
+        0 => in_one_object(&mut script),
+        _ => anywhere(&mut script),
     }
 }
