@@ -376,9 +376,8 @@ namespace detail {
 
 /// A verdict from C.
 inline Verdict verdict(const fb_verdict &said) noexcept {
-    Verdict verdict{said.retry_after_ns == 0,       said.limit,
-                    said.remaining,                 std::nullopt,
-                    chrono(said.reset_after_ns),    chrono(said.window_ns)};
+    Verdict verdict{said.retry_after_ns == 0, said.limit, said.remaining, std::nullopt,
+                    chrono(said.reset_after_ns), chrono(said.window_ns)};
     if (!verdict.allowed && said.retry_after_ns != FB_NEVER) {
         verdict.retry_after = chrono(said.retry_after_ns);
     }
@@ -387,14 +386,14 @@ inline Verdict verdict(const fb_verdict &said) noexcept {
 
 /// A verdict for C.
 inline fb_verdict verdict(const Verdict &verdict, std::optional<Error> &wrong) {
-    const auto time = [&](Duration time) { return whole(time, "verdict", wrong); };
+    const auto ns = [&](Duration duration) { return whole(duration, "verdict", wrong); };
     std::uint64_t retry_after = 0;
     if (!verdict.allowed) {
-        retry_after = verdict.retry_after ? time(*verdict.retry_after) : FB_NEVER;
+        retry_after = verdict.retry_after ? ns(*verdict.retry_after) : FB_NEVER;
         retry_after = retry_after == 0 ? 1 : retry_after; // 0 would be admitted.
     }
-    return {verdict.limit, verdict.remaining, retry_after, time(verdict.reset_after),
-            time(verdict.window)};
+    return {verdict.limit, verdict.remaining, retry_after, ns(verdict.reset_after),
+            ns(verdict.window)};
 }
 
 /// A text from a function that returns the length it needs, without NUL.
@@ -804,16 +803,16 @@ try_headers(const std::vector<Limit> &limits,
     if (!lines) {
         return lines.error();
     }
-    std::vector<Header> headers;
+    std::vector<Header> told;
     // "Name: value\r\n" each; a value has no line breaks.
     for (std::size_t at = 0; at < lines->size();) {
         const std::size_t colon = lines->find(": ", at);
         const std::size_t end = lines->find("\r\n", colon);
-        headers.emplace_back(lines->substr(at, colon - at),
-                             lines->substr(colon + 2, end - colon - 2));
+        told.emplace_back(lines->substr(at, colon - at),
+                          lines->substr(colon + 2, end - colon - 2));
         at = end + 2;
     }
-    return headers;
+    return told;
 }
 [[nodiscard]] inline std::vector<Header>
 headers(const std::vector<Limit> &limits, const std::vector<std::string_view> &styles = {"legacy"},
