@@ -119,7 +119,7 @@ enum fb_code
      */
     FB_NOT_STORED = 4,
     /**
-     * The result came too late to count: the breaker has moved on.
+     * Too late to count: the breaker has moved on, or the reservation is due.
      */
     FB_LATE = 5,
     /**
@@ -594,14 +594,19 @@ typedef struct fb_verdict {
      */
     uint64_t remaining;
     /**
-     * Denied: how long until the same request would be admitted; FB_NEVER: it
-     * costs more than the bucket holds. Admitted: 0.
+     * 0: admitted. Else how long until the same request would be admitted;
+     * FB_NEVER: it costs more than the bucket holds.
      */
     uint64_t retry_after_ns;
     /**
-     * How long until the bucket is full again.
+     * How long until the bucket is full again and nothing blocks the key.
      */
     uint64_t reset_after_ns;
+    /**
+     * How long an empty bucket takes to fill: with `limit`, the rate that
+     * headers tell. 0: unlimited.
+     */
+    uint64_t window_ns;
 } fb_verdict;
 
 /**
@@ -643,6 +648,52 @@ typedef struct fb_limiter_stats {
      */
     uint64_t slots;
 } fb_limiter_stats;
+
+/**
+ * One of the limits that a request is held against; fb_request_of makes one
+ * for one token. This struct does not grow.
+ */
+typedef struct fb_request {
+    /**
+     * The limiter.
+     */
+    const struct fb_limiter *limiter;
+    /**
+     * The key; NULL with 0 is the empty key.
+     */
+    const void *key;
+    /**
+     * Its length.
+     */
+    size_t key_len;
+    /**
+     * How many tokens; 0 only looks.
+     */
+    uint64_t cost;
+    /**
+     * The tier; NULL: the default tier.
+     */
+    const char *tier;
+    /**
+     * Region time from fb_region_now, or FB_NOW to read the clock.
+     */
+    uint64_t now_ns;
+} fb_request;
+
+/**
+ * A limit as headers tell it. This struct does not grow.
+ */
+typedef struct fb_limit {
+    /**
+     * Its name in the newer styles, printable ASCII ended by NUL: such as the
+     * limiter's.
+     */
+    const char *name;
+    /**
+     * What the limiter said.
+     */
+    struct fb_verdict verdict;
+} fb_limit;
 
 /**
  * How to open a cache. Zero in a field is its default.
@@ -1249,16 +1300,144 @@ fb_status fb_limiter_peek_with(const struct fb_limiter *limiter,
                                struct fb_verdict *verdict);
 
 /**
- * Makes the key's bucket full again.
+ * Gives tokens back that were spent for nothing: a request that came to no
+ * harm, a job that was cancelled. The bucket is never more than full.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to
+ * `verdict` unless it is NULL: not wanted.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: what fb_limiter_peek then would: FB_OK or FB_DENIED. Both write the
+ * verdict, and both say that it was done.
+ */
+fb_status fb_limiter_refund(const struct fb_limiter *limiter,
+                            const void *key,
+                            size_t key_len,
+                            uint64_t tokens,
+                            struct fb_verdict *verdict);
+
+/**
+ * fb_limiter_refund in the tokens of a tier. More than the burst is the burst.
+ * It has no `now_ns`: what was given back at an old time would be too much.
+ *
+ * `tier` NULL: the default tier; one that the limiter does not have is the
+ * default tier too, and counted.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key) and the tier;
+ * writes to `verdict` unless it is NULL: not wanted.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: what fb_limiter_peek_with then would of one token: FB_OK or
+ * FB_DENIED. Both write the verdict, and both say that it was done.
+ */
+fb_status fb_limiter_refund_with(const struct fb_limiter *limiter,
+                                 const void *key,
+                                 size_t key_len,
+                                 uint64_t tokens,
+                                 const char *tier,
+                                 struct fb_verdict *verdict);
+
+/**
+ * Takes tokens whether they are there or not: the key may be in debt
+ * afterwards, and waits until that is paid off.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to
+ * `verdict` unless it is NULL: not wanted.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: what fb_limiter_peek then would: FB_OK or FB_DENIED. Both write the
+ * verdict, and both say that it was done.
+ */
+fb_status fb_limiter_penalize(const struct fb_limiter *limiter,
+                              const void *key,
+                              size_t key_len,
+                              uint64_t tokens,
+                              struct fb_verdict *verdict);
+
+/**
+ * fb_limiter_penalize in the tokens of a tier. A debt is at most what four and
+ * a half years pay off; an unlimited tier has none.
+ *
+ * `tier` and `now_ns` as in fb_limiter_take_with.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key) and the tier;
+ * writes to `verdict` unless it is NULL: not wanted.
+ * Threads: any.
+ * Cost: no allocation, no lock.
+ * Returns: what fb_limiter_peek_with then would of one token: FB_OK or
+ * FB_DENIED. Both write the verdict, and both say that it was done.
+ */
+fb_status fb_limiter_penalize_with(const struct fb_limiter *limiter,
+                                   const void *key,
+                                   size_t key_len,
+                                   uint64_t tokens,
+                                   const char *tier,
+                                   uint64_t now_ns,
+                                   struct fb_verdict *verdict);
+
+/**
+ * Refuses the key everything for this long, at least: a block that ends later
+ * stays. What is in its bucket stays there, and goes on refilling. Holds in
+ * every tier, unlimited ones too. At most four and a half years.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key).
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_limiter_block(const struct fb_limiter *limiter,
+                           const void *key,
+                           size_t key_len,
+                           uint64_t for_ns);
+
+/**
+ * Ends a block.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key).
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK; FB_MISS if there was none.
+ */
+fb_status fb_limiter_unblock(const struct fb_limiter *limiter,
+                             const void *key,
+                             size_t key_len);
+
+/**
+ * Makes the key's bucket full again, and ends a block.
  *
  * Ownership: borrows the key (NULL with 0 is the empty key).
  * Threads: any.
  * Cost: no allocation, no lock.
- * Returns: FB_OK; FB_MISS if it was full already.
+ * Returns: FB_OK; FB_MISS if it was full already and there was no block.
  */
 fb_status fb_limiter_reset(const struct fb_limiter *limiter,
                            const void *key,
                            size_t key_len);
+
+/**
+ * The limiter's name. Cut to fit and always terminated by NUL.
+ *
+ * Ownership: writes to `buf` (`cap` bytes; NULL with 0 asks for the length).
+ * Threads: any.
+ * Cost: one copy.
+ * Returns: the name's length without NUL; 0 if `limiter` is no open handle.
+ */
+size_t fb_limiter_name(const struct fb_limiter *limiter, char *buf, size_t cap);
+
+/**
+ * The sentence for a caller who was refused: which limiter it was, and when to
+ * try again (`retry_after_ns` of the verdict). Cut to fit and always terminated
+ * by NUL.
+ *
+ * Ownership: writes to `buf` (`cap` bytes; NULL with 0 asks for the length).
+ * Threads: any.
+ * Cost: allocates; for the cold path.
+ * Returns: the sentence's length without NUL; 0 if `limiter` is no open handle.
+ */
+size_t fb_limiter_refusal(const struct fb_limiter *limiter,
+                          uint64_t retry_after_ns,
+                          char *buf,
+                          size_t cap);
 
 /**
  * What the limiter counted, in all processes.
@@ -1270,6 +1449,219 @@ fb_status fb_limiter_reset(const struct fb_limiter *limiter,
  */
 fb_status fb_limiter_get_stats(const struct fb_limiter *limiter,
                                struct fb_limiter_stats *stats);
+
+/**
+ * Spends one token now, to be used in `*wait_ns`: later than `max_wait_ns` is
+ * refused. Whoever came first is served first. Wait in the program's own way
+ * (a condition variable, an event loop), then act; what is not needed after all
+ * is given back by fb_limiter_cancel.
+ *
+ * `*due_ns` is when to act, in the time of fb_region_now. A wait is at most two
+ * years.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to `wait_ns`,
+ * and to `due_ns` and, if it is refused, to `refusal`, unless they are NULL: not
+ * wanted.
+ * Threads: any.
+ * Cost: two readings of the clock; no allocation, no lock.
+ * Returns: FB_OK, with the wait (0: at once); FB_DENIED refused, nothing spent,
+ * with the refusal.
+ */
+fb_status fb_limiter_reserve(const struct fb_limiter *limiter,
+                             const void *key,
+                             size_t key_len,
+                             uint64_t max_wait_ns,
+                             uint64_t *wait_ns,
+                             uint64_t *due_ns,
+                             struct fb_verdict *refusal);
+
+/**
+ * fb_limiter_reserve for any cost, tier and time, which are as in
+ * fb_limiter_take_with. A cost beyond the burst is refused: no wait helps.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key) and the tier; writes
+ * as fb_limiter_reserve does.
+ * Threads: any.
+ * Cost: a reading of the clock or two; no allocation, no lock.
+ * Returns: FB_OK, with the wait (0: at once); FB_DENIED refused, nothing spent,
+ * with the refusal.
+ */
+fb_status fb_limiter_reserve_with(const struct fb_limiter *limiter,
+                                  const void *key,
+                                  size_t key_len,
+                                  uint64_t cost,
+                                  const char *tier,
+                                  uint64_t now_ns,
+                                  uint64_t max_wait_ns,
+                                  uint64_t *wait_ns,
+                                  uint64_t *due_ns,
+                                  struct fb_verdict *refusal);
+
+/**
+ * How long until a reservation is due: 0 once it is time.
+ *
+ * Ownership: writes to `wait_ns`.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_limiter_until_due(const struct fb_limiter *limiter,
+                               uint64_t due_ns,
+                               uint64_t *wait_ns);
+
+/**
+ * Gives back what fb_limiter_reserve spent: the same key, and the `due_ns` that
+ * it told. At most once for each reservation: nobody remembers them, and a second
+ * time would give back what others spent. Who reserved after it keep their times.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key).
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK; FB_LATE if it was time to act already: it stays spent.
+ */
+fb_status fb_limiter_cancel(const struct fb_limiter *limiter,
+                            const void *key,
+                            size_t key_len,
+                            uint64_t due_ns);
+
+/**
+ * fb_limiter_cancel for what fb_limiter_reserve_with spent: the same cost and
+ * tier.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key) and the tier.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK; FB_LATE if it was time to act already: it stays spent.
+ */
+fb_status fb_limiter_cancel_with(const struct fb_limiter *limiter,
+                                 const void *key,
+                                 size_t key_len,
+                                 uint64_t cost,
+                                 const char *tier,
+                                 uint64_t due_ns);
+
+/**
+ * Waits for one token, at most for `timeout_ns`, and spends it. Whoever comes
+ * first is served first; nobody waits who would not be served in time.
+ *
+ * Blocks the thread, asleep; a signal's handler runs and the sleep goes on. Where
+ * the wait must end early, use fb_limiter_reserve.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to
+ * `verdict` unless it is NULL: not wanted.
+ * Threads: any; others may use the handle meanwhile.
+ * Cost: the wait; no allocation, and no lock is held.
+ * Returns: FB_OK, after the wait; FB_DENIED at once, nothing spent. Both write
+ * the verdict.
+ */
+fb_status fb_limiter_acquire(const struct fb_limiter *limiter,
+                             const void *key,
+                             size_t key_len,
+                             uint64_t timeout_ns,
+                             struct fb_verdict *verdict);
+
+/**
+ * fb_limiter_acquire for any cost, tier and time, which are as in
+ * fb_limiter_take_with. A cost beyond the burst is refused at once.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key) and the tier;
+ * writes to `verdict` unless it is NULL: not wanted.
+ * Threads: any; others may use the handle meanwhile.
+ * Cost: the wait; no allocation, and no lock is held.
+ * Returns: FB_OK, after the wait; FB_DENIED at once, nothing spent. Both write
+ * the verdict.
+ */
+fb_status fb_limiter_acquire_with(const struct fb_limiter *limiter,
+                                  const void *key,
+                                  size_t key_len,
+                                  uint64_t cost,
+                                  const char *tier,
+                                  uint64_t now_ns,
+                                  uint64_t timeout_ns,
+                                  struct fb_verdict *verdict);
+
+/**
+ * Holds one request against several limits, of any limiters, at most 16: either
+ * all admit it and all are charged, or none is.
+ *
+ * Each verdict says what its limit does; one whose `retry_after_ns` is not 0
+ * refused, and the longest of those is the one to tell the client. All are
+ * looked at before any is charged. If one refuses after all, because others came
+ * in between, those already charged are given back; a process that is killed
+ * just then loses those tokens. None is ever overdrawn.
+ *
+ * Ownership: borrows the requests, and their keys and tiers; writes as many
+ * verdicts unless `verdicts` is NULL: not wanted.
+ * Threads: any.
+ * Cost: allocates; no lock.
+ * Returns: FB_OK admitted; FB_DENIED refused, nothing spent. Both write the
+ * verdicts. FB_E_INVALID_ARGUMENT for more than 16 requests.
+ */
+fb_status fb_take_all(const struct fb_request *requests,
+                      size_t count,
+                      struct fb_verdict *verdicts);
+
+/**
+ * The headers that tell a client about these limits, as lines for a response:
+ * "Name: value\r\n" each, then NUL. `*len` becomes the length without NUL, also
+ * when `cap` is too small.
+ *
+ * `styles`: names joined by commas, of "legacy" (X-RateLimit-Limit, -Remaining
+ * and -Reset, the reset in seconds since 1970), "legacy-delta" (the reset in
+ * seconds from now), and the IETF's "draft-6", "draft-7", "draft-8" and
+ * "draft-10". Several limits share the headers of draft-8 and draft-10; the older
+ * styles have room for one: that which refused, else the one with the fewest
+ * tokens left. An unlimited one is not told. Retry-After is there if a limit
+ * refused and waiting helps. `wall_ns`: nanoseconds since 1970, which "legacy"
+ * needs, or FB_NOW to read the system's clock.
+ *
+ * Ownership: borrows the limits, their names and the styles; writes to `buf`
+ * (`cap` bytes; NULL with 0 asks for the length).
+ * Threads: any.
+ * Cost: allocates; no lock.
+ * Returns: FB_OK; FB_E_INVALID_ARGUMENT for a style that there is not, or a name
+ * that is not printable ASCII; FB_E_TOO_LARGE unless `cap` is more than `*len`.
+ */
+fb_status fb_headers(const struct fb_limit *limits,
+                     size_t count,
+                     const char *styles,
+                     uint64_t wall_ns,
+                     char *buf,
+                     size_t cap,
+                     size_t *len);
+
+/**
+ * The address that a limiter should count a client by, as text for its key,
+ * ended by NUL: the same in every language. `*len` becomes its length without
+ * NUL, also when `cap` is too small; 64 bytes are always enough.
+ *
+ * `peer`: the address of the connection, with or without a port.
+ * `trusted_hops`: how many proxies of our own there are, the last of which is
+ * `peer`; 0: clients connect directly. Each of them appended the address that it
+ * saw to the header X-Forwarded-For, which is `forwarded_for` (several are joined
+ * by commas, in their order); what stands further left is the client's word and
+ * does not count. If there are fewer entries than hops, or the entry is no
+ * address, the nearest one that can be trusted is taken.
+ *
+ * An IPv6 address stands for its network of `ipv6_prefix` bits, 0 to 128; 64 is
+ * what one client usually has. An IPv4 address written as an IPv6 one is the IPv4
+ * address.
+ *
+ * Ownership: borrows the texts; `forwarded_for` has `forwarded_len` bytes of any
+ * kind (NULL with 0: no such header). Writes to `buf` (`cap` bytes).
+ * Threads: any.
+ * Cost: allocates; no lock.
+ * Returns: FB_OK; FB_E_INVALID_ARGUMENT if `peer` is no address or for more than
+ * 128 bits; FB_E_TOO_LARGE unless `cap` is more than `*len`.
+ */
+fb_status fb_client_address(const char *peer,
+                            const char *forwarded_for,
+                            size_t forwarded_len,
+                            size_t trusted_hops,
+                            uint32_t ipv6_prefix,
+                            char *buf,
+                            size_t cap,
+                            size_t *len);
 
 /**
  * Opens a cache: creates it or attaches to it. With options, an existing cache
@@ -1763,6 +2155,20 @@ static inline fb_rate fb_rate_per(uint64_t count, uint64_t per_ns, uint64_t burs
 /* No limit. */
 static inline fb_rate fb_rate_unlimited(void) {
     return fb_rate_per(FB_UNLIMITED, 0, 0);
+}
+
+/* A request for one token of this key's, at the default tier, now. The key is
+ * borrowed. */
+static inline fb_request fb_request_of(const fb_limiter *limiter, const void *key,
+                                       size_t key_len) {
+    fb_request request;
+    memset(&request, 0, sizeof request);
+    request.limiter = limiter;
+    request.key = key;
+    request.key_len = key_len;
+    request.cost = 1;
+    request.now_ns = FB_NOW;
+    return request;
 }
 
 #endif /* FOREBAY_H */

@@ -6,16 +6,17 @@
 //     if (!limits.allow(address)) { ... }
 //
 // Each verb has two forms: `take` throws forebay::Error, `try_take` returns a
-// Result and throws nothing (but std::bad_alloc, where it returns a string or a
-// vector). Expected answers (a miss, a refused request, an open
-// breaker) are values in both. With FOREBAY_NO_EXCEPTIONS, which is implied by
+// Result and throws nothing (but std::bad_alloc, where it returns a string, a
+// vector or a Reservation). Expected answers (a miss, a refused request, an open
+// breaker) are values in both; `enforce` and `call` turn a refusal into an
+// exception of its own. With FOREBAY_NO_EXCEPTIONS, which is implied by
 // -fno-exceptions, the throwing forms print the sentence and abort instead.
 //
 // Handles are movable, not copyable, and as large as a pointer. All const
 // members may be called by any number of threads at once, and in a child after
 // fork; a moved-from handle answers FB_E_INVALID_ARGUMENT. A handle keeps its
 // region. The calls cost what their C functions say in forebay.h; beyond that,
-// only what returns a std::string or a std::vector allocates.
+// only what returns a std::string, a std::vector or a Reservation allocates.
 #ifndef FOREBAY_HPP
 #define FOREBAY_HPP
 
@@ -338,10 +339,15 @@ public:
 
 private:
     friend class Limiter;
+    friend class Request;
+    friend class Reservation;
     std::uint64_t cost_ = 1;
     std::uint64_t now_ = FB_NOW;
     const char *tier_ = nullptr;
 };
+
+/// A header: its name and its value.
+using Header = std::pair<std::string, std::string>;
 
 /// A limiter's answer.
 struct Verdict {
@@ -353,10 +359,138 @@ struct Verdict {
     /// How long until the same request would be admitted; none when it was, or
     /// when it costs more than the bucket holds.
     std::optional<Duration> retry_after;
-    /// How long until the bucket is full again.
+    /// How long until the bucket is full again and nothing blocks the key.
     Duration reset_after;
+    /// How long an empty bucket takes to fill: with `limit`, the rate that
+    /// headers tell; zero: unlimited.
+    Duration window;
 
     explicit operator bool() const noexcept { return allowed; }
+
+    /// The headers that tell a client about this limit: forebay::headers.
+    [[nodiscard]] std::vector<Header>
+    headers(std::string_view name, const std::vector<std::string_view> &styles = {"legacy"}) const;
+};
+
+namespace detail {
+
+/// A verdict from C.
+inline Verdict verdict(const fb_verdict &said) noexcept {
+    Verdict verdict{said.retry_after_ns == 0, said.limit, said.remaining, std::nullopt,
+                    chrono(said.reset_after_ns), chrono(said.window_ns)};
+    if (!verdict.allowed && said.retry_after_ns != FB_NEVER) {
+        verdict.retry_after = chrono(said.retry_after_ns);
+    }
+    return verdict;
+}
+
+/// A verdict for C.
+inline fb_verdict verdict(const Verdict &verdict, std::optional<Error> &wrong) {
+    const auto ns = [&](Duration duration) { return whole(duration, "verdict", wrong); };
+    std::uint64_t retry_after = 0;
+    if (!verdict.allowed) {
+        retry_after = verdict.retry_after ? ns(*verdict.retry_after) : FB_NEVER;
+        retry_after = retry_after == 0 ? 1 : retry_after; // 0 would be admitted.
+    }
+    return {verdict.limit, verdict.remaining, retry_after, ns(verdict.reset_after),
+            ns(verdict.window)};
+}
+
+/// A text from a function that returns the length it needs, without NUL.
+template <class Write> std::string text(Write write) {
+    std::string text(write(nullptr, std::size_t{0}), '\0');
+    // One more for NUL, which std::string has room for.
+    write(text.data(), text.size() + 1);
+    return text;
+}
+
+/// A text from a function that answers with a status, and the length in `*len`.
+template <class Write> Result<std::string> text(std::size_t room, Write write) {
+    std::string text(room, '\0');
+    std::size_t length = 0;
+    fb_status status = write(text.data(), text.size(), &length);
+    if (status == FB_E_TOO_LARGE && length >= text.size()) {
+        text.resize(length + 1);
+        status = write(text.data(), text.size(), &length);
+    }
+    if (status < 0) {
+        return last_error(status);
+    }
+    text.resize(length);
+    return text;
+}
+
+} // namespace detail
+
+/// A limiter refused the request: Limiter::enforce.
+class Limited : public std::runtime_error {
+public:
+    Limited(const std::string &sentence, std::string limiter, const Verdict &verdict)
+        : std::runtime_error(sentence), limiter_(std::move(limiter)), verdict_(verdict) {}
+
+    /// The limiter's name.
+    [[nodiscard]] const std::string &limiter() const noexcept { return limiter_; }
+    /// What it said.
+    [[nodiscard]] const Verdict &verdict() const noexcept { return verdict_; }
+
+private:
+    std::string limiter_;
+    Verdict verdict_;
+};
+
+/// Tokens that are spent, to be used when its wait is over: Limiter::reserve.
+/// Destroyed, it stays spent; `cancel` gives it back. It must not outlive its
+/// Limiter.
+class [[nodiscard]] Reservation {
+public:
+    Reservation(Reservation &&other) noexcept
+        : limiter_(std::exchange(other.limiter_, nullptr)), key_(std::move(other.key_)),
+          tier_(std::move(other.tier_)), cost_(other.cost_), due_(other.due_) {}
+    Reservation &operator=(Reservation &&other) noexcept {
+        std::swap(limiter_, other.limiter_);
+        key_.swap(other.key_);
+        tier_.swap(other.tier_);
+        std::swap(cost_, other.cost_);
+        std::swap(due_, other.due_);
+        return *this;
+    }
+    Reservation(const Reservation &) = delete;
+    Reservation &operator=(const Reservation &) = delete;
+    ~Reservation() = default;
+
+    /// How long to wait before acting; zero once it is time, or cancelled.
+    [[nodiscard]] Duration wait() const noexcept {
+        std::uint64_t wait = 0;
+        fb_limiter_until_due(limiter_, due_, &wait);
+        return detail::chrono(wait);
+    }
+
+    /// When to act, in the time of Region::now.
+    [[nodiscard]] Duration due() const noexcept { return detail::chrono(due_); }
+
+    /// Gives the tokens back; false if it was time to act already, or it was
+    /// cancelled before. Those who reserved after it keep their times.
+    bool cancel() noexcept {
+        const fb_limiter *limiter = std::exchange(limiter_, nullptr);
+        return limiter != nullptr &&
+               fb_limiter_cancel_with(limiter, key_.data(), key_.size(), cost_,
+                                      tier_ ? tier_->c_str() : nullptr, due_) == FB_OK;
+    }
+
+private:
+    friend class Limiter;
+    Reservation(const fb_limiter *limiter, std::string_view key, const Charge &charge)
+        : limiter_(limiter), key_(key), cost_(charge.cost_) {
+        if (charge.tier_ != nullptr) {
+            tier_ = charge.tier_;
+        }
+    }
+
+    const fb_limiter *limiter_;
+    std::string key_;
+    std::optional<std::string> tier_;
+    std::uint64_t cost_;
+    std::uint64_t due_ = 0;
 };
 
 /// What a limiter counted since it was created, in all processes.
@@ -365,6 +499,13 @@ using LimiterStats = fb_limiter_stats;
 /// A token bucket per key.
 class Limiter {
 public:
+    /// Its name; empty when it was moved from. Allocates.
+    [[nodiscard]] std::string name() const {
+        return detail::text([&](char *buf, std::size_t cap) {
+            return fb_limiter_name(handle_.get(), buf, cap);
+        });
+    }
+
     /// Takes one token, or what `charge` says; whether the request is admitted.
     [[nodiscard]] bool allow(std::string_view key) const { return try_allow(key).value(); }
     [[nodiscard]] bool allow(std::string_view key, const Charge &charge) const {
@@ -394,7 +535,141 @@ public:
         return ask(fb_limiter_peek_with, key, charge);
     }
 
-    /// Makes the key's bucket full again; false if it was.
+#ifndef FOREBAY_NO_EXCEPTIONS
+    /// Takes, and throws Limited if the request is refused; without exceptions
+    /// that is try_take.
+    Verdict enforce(std::string_view key, const Charge &charge = Charge()) const {
+        const Verdict verdict = take(key, charge);
+        if (!verdict) {
+            throw Limited(refusal(verdict), name(), verdict);
+        }
+        return verdict;
+    }
+#endif
+
+    /// The sentence for a caller who was refused. Allocates.
+    [[nodiscard]] std::string refusal(const Verdict &verdict) const {
+        std::optional<Error> wrong;
+        const std::uint64_t wait = detail::verdict(verdict, wrong).retry_after_ns;
+        return detail::text([&](char *buf, std::size_t cap) {
+            return fb_limiter_refusal(handle_.get(), wait, buf, cap);
+        });
+    }
+
+    /// Gives tokens back that were spent for nothing: a request that came to no
+    /// harm, a job that was cancelled. The bucket is never more than full. Tells
+    /// what peek then would. The time of a charge is not looked at: what was
+    /// given back at an old time would be too much.
+    Verdict refund(std::string_view key, std::uint64_t tokens = 1) const {
+        return try_refund(key, tokens).value();
+    }
+    Verdict refund(std::string_view key, const Charge &charge) const {
+        return try_refund(key, charge).value();
+    }
+    Result<Verdict> try_refund(std::string_view key, std::uint64_t tokens = 1) const noexcept {
+        return try_refund(key, Charge(tokens));
+    }
+    Result<Verdict> try_refund(std::string_view key, const Charge &charge) const noexcept {
+        fb_verdict said;
+        return told(fb_limiter_refund_with(handle_.get(), key.data(), key.size(), charge.cost_,
+                                           charge.tier_, &said),
+                    said);
+    }
+
+    /// Takes tokens whether they are there or not: the key may be in debt
+    /// afterwards, and waits until that is paid off. Tells what peek then would.
+    Verdict penalize(std::string_view key, std::uint64_t tokens = 1) const {
+        return try_penalize(key, tokens).value();
+    }
+    Verdict penalize(std::string_view key, const Charge &charge) const {
+        return try_penalize(key, charge).value();
+    }
+    Result<Verdict> try_penalize(std::string_view key, std::uint64_t tokens = 1) const noexcept {
+        return try_penalize(key, Charge(tokens));
+    }
+    Result<Verdict> try_penalize(std::string_view key, const Charge &charge) const noexcept {
+        return ask(fb_limiter_penalize_with, key, charge);
+    }
+
+    /// Refuses the key everything for this long, at least: a block that ends
+    /// later stays. Holds in every tier, unlimited ones too. At most four and a
+    /// half years.
+    void block(std::string_view key, Duration time) const { try_block(key, time).value(); }
+    Result<void> try_block(std::string_view key, Duration time) const noexcept {
+        std::optional<Error> wrong;
+        const std::uint64_t ns = detail::whole(time, "time", wrong);
+        if (wrong) {
+            return *wrong;
+        }
+        return detail::done(fb_limiter_block(handle_.get(), key.data(), key.size(), ns));
+    }
+
+    /// Ends a block; false if there was none.
+    bool unblock(std::string_view key) const { return try_unblock(key).value(); }
+    Result<bool> try_unblock(std::string_view key) const noexcept {
+        return detail::yes(fb_limiter_unblock(handle_.get(), key.data(), key.size()));
+    }
+
+    /// Spends a charge now, to be used after a wait of at most `max_wait`; none
+    /// when it would be longer: then nothing is spent, and `refusal`, if given,
+    /// says why. Whoever came first is served first. The wait is the program's
+    /// own (a condition variable, an event loop), and can end early: cancel.
+    /// Keeps a copy of the key and the tier.
+    [[nodiscard]] std::optional<Reservation> reserve(std::string_view key, Duration max_wait,
+                                                     const Charge &charge = Charge(),
+                                                     Verdict *refusal = nullptr) const {
+        return try_reserve(key, max_wait, charge, refusal).value();
+    }
+    Result<std::optional<Reservation>> try_reserve(std::string_view key, Duration max_wait,
+                                                   const Charge &charge = Charge(),
+                                                   Verdict *refusal = nullptr) const {
+        std::optional<Error> wrong;
+        const std::uint64_t most = detail::whole(max_wait, "max_wait", wrong);
+        if (wrong) {
+            return *wrong;
+        }
+        // Copied first: what cannot be remembered is not spent.
+        Reservation reservation(handle_.get(), key, charge);
+        std::uint64_t wait = 0;
+        fb_verdict said;
+        const fb_status status =
+            fb_limiter_reserve_with(handle_.get(), key.data(), key.size(), charge.cost_,
+                                    charge.tier_, charge.now_, most, &wait, &reservation.due_, &said);
+        if (status < 0) {
+            return detail::last_error(status);
+        }
+        if (status != FB_OK) {
+            if (refusal != nullptr) {
+                *refusal = detail::verdict(said);
+            }
+            return std::optional<Reservation>();
+        }
+        return std::optional<Reservation>(std::move(reservation));
+    }
+
+    /// Waits for a charge, at most for `timeout`, and spends it. Whoever comes
+    /// first is served first; nobody waits who would not be served in time: such
+    /// a call is refused at once. Blocks the thread; where the wait must end
+    /// early, reserve.
+    [[nodiscard]] Verdict acquire(std::string_view key, Duration timeout,
+                                  const Charge &charge = Charge()) const {
+        return try_acquire(key, timeout, charge).value();
+    }
+    Result<Verdict> try_acquire(std::string_view key, Duration timeout,
+                                const Charge &charge = Charge()) const noexcept {
+        std::optional<Error> wrong;
+        const std::uint64_t most = detail::whole(timeout, "timeout", wrong);
+        if (wrong) {
+            return *wrong;
+        }
+        fb_verdict said;
+        return told(fb_limiter_acquire_with(handle_.get(), key.data(), key.size(), charge.cost_,
+                                            charge.tier_, charge.now_, most, &said),
+                    said);
+    }
+
+    /// Makes the key's bucket full again and ends a block; false if it was full
+    /// and there was none.
     bool reset(std::string_view key) const { return try_reset(key).value(); }
     Result<bool> try_reset(std::string_view key) const noexcept {
         return detail::yes(fb_limiter_reset(handle_.get(), key.data(), key.size()));
@@ -419,21 +694,162 @@ private:
                               const char *, std::uint64_t, fb_verdict *);
     Result<Verdict> ask(Ask call, std::string_view key, const Charge &charge) const noexcept {
         fb_verdict said;
-        const fb_status status = call(handle_.get(), key.data(), key.size(), charge.cost_,
-                                     charge.tier_, charge.now_, &said);
-        if (status < 0) {
-            return detail::last_error(status);
-        }
-        Verdict verdict{status == FB_OK, said.limit, said.remaining, std::nullopt,
-                        detail::chrono(said.reset_after_ns)};
-        if (status != FB_OK && said.retry_after_ns != FB_NEVER) {
-            verdict.retry_after = detail::chrono(said.retry_after_ns);
-        }
-        return verdict;
+        return told(call(handle_.get(), key.data(), key.size(), charge.cost_, charge.tier_,
+                         charge.now_, &said),
+                    said);
+    }
+    static Result<Verdict> told(fb_status status, const fb_verdict &said) noexcept {
+        return detail::result<Verdict>(status, [&](fb_status) { return detail::verdict(said); });
     }
 
     detail::Handle<fb_limiter, fb_limiter_close> handle_;
 };
+
+/// One of the limits that a request is held against: take_all. It borrows the
+/// limiter and the key.
+class Request {
+public:
+    Request(const Limiter &limiter, std::string_view key, const Charge &charge = Charge()) noexcept
+        : raw_(fb_request_of(limiter.c_handle(), key.data(), key.size())) {
+        raw_.cost = charge.cost_;
+        raw_.tier = charge.tier_;
+        raw_.now_ns = charge.now_;
+    }
+
+    /// As it is in C.
+    [[nodiscard]] const fb_request &raw() const noexcept { return raw_; }
+
+private:
+    fb_request raw_;
+};
+
+/// What several limits said together.
+struct TakenAll {
+    /// Whether all admitted the request, and were charged.
+    bool allowed;
+    /// What each one says: of those that refuse, the one with the longest wait is
+    /// the one to tell about.
+    std::vector<Verdict> verdicts;
+
+    explicit operator bool() const noexcept { return allowed; }
+};
+
+/// Holds one request against several limits, of any limiters, at most 16: either
+/// all admit it and all are charged, or none is.
+///
+///     auto all = forebay::take_all({{each, address}, {global, ""}});
+inline Result<TakenAll> try_take_all(const std::vector<Request> &requests) {
+    std::vector<fb_request> raw;
+    raw.reserve(requests.size());
+    for (const Request &request : requests) {
+        raw.push_back(request.raw());
+    }
+    std::vector<fb_verdict> said(requests.size());
+    const fb_status status = fb_take_all(raw.data(), raw.size(), said.data());
+    if (status < 0) {
+        return detail::last_error(status);
+    }
+    TakenAll taken{status == FB_OK, {}};
+    taken.verdicts.reserve(said.size());
+    for (const fb_verdict &one : said) {
+        taken.verdicts.push_back(detail::verdict(one));
+    }
+    return taken;
+}
+[[nodiscard]] inline TakenAll take_all(const std::vector<Request> &requests) {
+    return try_take_all(requests).value();
+}
+
+/// A limit as headers tell it: its name, printable ASCII such as the limiter's,
+/// and what it said.
+using Limit = std::pair<std::string_view, Verdict>;
+
+/// The headers that tell a client about these limits, in order. Styles: "legacy",
+/// "legacy-delta", "draft-6", "draft-7", "draft-8", "draft-10" (see fb_headers).
+/// `now`: the wall clock, which "legacy" needs.
+inline Result<std::vector<Header>>
+try_headers(const std::vector<Limit> &limits,
+            const std::vector<std::string_view> &styles = {"legacy"},
+            std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) {
+    std::optional<Error> wrong;
+    // The names must end with NUL, and stay where they are.
+    std::vector<std::string> names;
+    names.reserve(limits.size());
+    std::vector<fb_limit> raw;
+    for (const auto &[name, verdict] : limits) {
+        Result<std::string> checked = detail::name(name);
+        if (!checked) {
+            return checked.error();
+        }
+        names.push_back(*std::move(checked));
+        raw.push_back({names.back().c_str(), detail::verdict(verdict, wrong)});
+    }
+    std::string list;
+    for (const std::string_view style : styles) {
+        if (style.empty() || style.find_first_of(std::string_view(",\0", 2)) != style.npos) {
+            return detail::invalid("styles", "\"" + std::string(style) + "\"",
+                                   "the name of one style each");
+        }
+        list.append(list.empty() ? "" : ",").append(style);
+    }
+    const std::uint64_t wall = detail::whole(now.time_since_epoch(), "now", wrong);
+    if (wrong) {
+        return *wrong;
+    }
+    const Result<std::string> lines =
+        detail::text(1024, [&](char *buf, std::size_t cap, std::size_t *length) {
+            return fb_headers(raw.data(), raw.size(), list.c_str(), wall, buf, cap, length);
+        });
+    if (!lines) {
+        return lines.error();
+    }
+    std::vector<Header> told;
+    // "Name: value\r\n" each; a value has no line breaks.
+    for (std::size_t at = 0; at < lines->size();) {
+        const std::size_t colon = lines->find(": ", at);
+        const std::size_t end = lines->find("\r\n", colon);
+        told.emplace_back(lines->substr(at, colon - at),
+                          lines->substr(colon + 2, end - colon - 2));
+        at = end + 2;
+    }
+    return told;
+}
+[[nodiscard]] inline std::vector<Header>
+headers(const std::vector<Limit> &limits, const std::vector<std::string_view> &styles = {"legacy"},
+        std::chrono::system_clock::time_point now = std::chrono::system_clock::now()) {
+    return try_headers(limits, styles, now).value();
+}
+
+inline std::vector<Header> Verdict::headers(std::string_view name,
+                                            const std::vector<std::string_view> &styles) const {
+    return forebay::headers({{name, *this}}, styles);
+}
+
+/// The address that a limiter should count a client by, as text for its key: the
+/// same in every language. `peer` is the address of the connection, with or
+/// without a port; behind `trusted_hops` proxies of our own, the last of which is
+/// `peer`, each appended what it saw to the header X-Forwarded-For (several are
+/// joined by commas); what stands further left is the client's word and does not
+/// count. An IPv6 address stands for its network of `ipv6_prefix` bits.
+inline Result<std::string> try_client_address(std::string_view peer,
+                                              std::string_view forwarded_for = {},
+                                              std::size_t trusted_hops = 0,
+                                              std::uint32_t ipv6_prefix = 64) {
+    const Result<std::string> checked = detail::name(peer, "peer");
+    if (!checked) {
+        return checked.error();
+    }
+    return detail::text(64, [&](char *buf, std::size_t cap, std::size_t *length) {
+        return fb_client_address(checked->c_str(), forwarded_for.data(), forwarded_for.size(),
+                                 trusted_hops, ipv6_prefix, buf, cap, length);
+    });
+}
+[[nodiscard]] inline std::string client_address(std::string_view peer,
+                                                std::string_view forwarded_for = {},
+                                                std::size_t trusted_hops = 0,
+                                                std::uint32_t ipv6_prefix = 64) {
+    return try_client_address(peer, forwarded_for, trusted_hops, ipv6_prefix).value();
+}
 
 // ------------------------------------------------------------------ Cache
 
@@ -896,10 +1312,9 @@ public:
     /// The sentence for a caller who was rejected.
     [[nodiscard]] std::string rejection(Duration retry_after) const {
         const auto wait = static_cast<std::uint64_t>(retry_after.count());
-        std::string sentence(fb_breaker_rejection(handle_.get(), wait, nullptr, 0), '\0');
-        // One more for NUL, which std::string has room for.
-        fb_breaker_rejection(handle_.get(), wait, sentence.data(), sentence.size() + 1);
-        return sentence;
+        return detail::text([&](char *buf, std::size_t cap) {
+            return fb_breaker_rejection(handle_.get(), wait, buf, cap);
+        });
     }
 
     /// The C handle, which stays this object's.

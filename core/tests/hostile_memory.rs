@@ -70,7 +70,10 @@ impl Observer for Nobody {
 }
 
 impl limiter::Witness for Nobody {
-    fn evicting_live(&self) {}
+    fn evicting_live(&self, _: u64) {}
+    fn clock(&self) -> u64 {
+        0
+    }
 }
 
 impl Participant for Nobody {

@@ -145,6 +145,22 @@ pub(crate) fn duration(nanoseconds: u64) -> Option<Duration> {
     (nanoseconds != 0).then(|| Duration::from_nanos(nanoseconds))
 }
 
+/// Writes a text that ends with NUL. `*len` becomes its length without NUL, also
+/// when there is no room for it.
+///
+/// # Safety
+/// `len` is valid for writing.
+pub(crate) unsafe fn write_text(text: &[u8], buf: &mut [u8], len: NonNull<usize>) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { len.write(text.len()) };
+    if text.len() >= buf.len() {
+        return Err(too_small::<u8>("buf", text.len() + 1, buf.len()));
+    }
+    buf[..text.len()].copy_from_slice(text);
+    buf[text.len()] = 0;
+    Ok(())
+}
+
 /// An answer of `needed` values of `T` did not fit into room for `cap`.
 #[cold]
 pub(crate) fn too_small<T>(what: &'static str, needed: usize, cap: usize) -> Error {

@@ -10,7 +10,7 @@
 //! | `handle.rs` | opaque handles that know their kind and whether they are open |
 //! | `argument.rs` | pointers and lengths become slices, text and places to write |
 //! | `sized.rs` | structs that grow by `struct_size` |
-//! | `key.rs`, `region.rs`, `limiter.rs`, `cache.rs`, `breaker.rs`, `histogram.rs` | the functions |
+//! | `key.rs`, `region.rs`, `limiter.rs`, `waiting.rs`, `together.rs`, `http.rs`, `cache.rs`, `breaker.rs`, `histogram.rs` | the functions |
 //!
 //! # Safety
 //! Every exported function that takes a pointer asks the same of its caller:
@@ -21,6 +21,8 @@
 
 // The names are C's.
 #![allow(non_camel_case_types)]
+// C has neither options by name nor several results.
+#![allow(clippy::too_many_arguments)]
 // Said once, above.
 #![allow(clippy::missing_safety_doc)]
 
@@ -29,8 +31,11 @@ mod breaker;
 mod cache;
 mod handle;
 mod histogram;
+mod http;
 mod key;
 mod limiter;
 mod region;
 mod sized;
 mod status;
+mod together;
+mod waiting;

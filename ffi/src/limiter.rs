@@ -4,9 +4,10 @@ use crate::argument::{bytes, nanoseconds, optional_out, optional_text, out, slic
 use crate::handle::{self, borrow, held};
 use crate::region::fb_region;
 use crate::sized::{self, Grows};
-use crate::status::{answer, fb_code, fb_status, FB_NEVER};
-use forebay::{Charge, Error, Limiter, LimiterOptions, Rate, Region, Result, Verdict};
+use crate::status::{answer, fb_code, fb_status, print, FB_NEVER};
+use forebay::{Charge, Error, Limited, Limiter, LimiterOptions, Rate, Region, Result, Verdict};
 use std::ffi::{c_char, c_void};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -15,7 +16,13 @@ pub struct fb_limiter {
     _opaque: [u8; 0],
 }
 
-held!(fb_limiter, 1, Limiter);
+/// What a handle holds: the region too, whose clock tells how long to wait.
+pub(crate) struct Open {
+    pub(crate) limiter: Limiter,
+    pub(crate) region: Region,
+}
+
+held!(fb_limiter, 1, Open);
 
 /// In `fb_rate.count`: no limit.
 pub const FB_UNLIMITED: u64 = u64::MAX;
@@ -77,11 +84,14 @@ pub struct fb_verdict {
     pub limit: u64,
     /// The tokens left.
     pub remaining: u64,
-    /// Denied: how long until the same request would be admitted; FB_NEVER: it
-    /// costs more than the bucket holds. Admitted: 0.
+    /// 0: admitted. Else how long until the same request would be admitted;
+    /// FB_NEVER: it costs more than the bucket holds.
     pub retry_after_ns: u64,
-    /// How long until the bucket is full again.
+    /// How long until the bucket is full again and nothing blocks the key.
     pub reset_after_ns: u64,
+    /// How long an empty bucket takes to fill: with `limit`, the rate that
+    /// headers tell. 0: unlimited.
+    pub window_ns: u64,
 }
 
 /// What a limiter counted since it was created, in all processes.
@@ -116,7 +126,7 @@ const _: () = {
     const WORD: usize = size_of::<usize>();
     assert!(size_of::<fb_rate>() == 3 * 8 + WORD.next_multiple_of(8));
     assert!(size_of::<fb_limiter_options>() == 16 + size_of::<fb_rate>() + 2 * WORD);
-    assert!(size_of::<fb_verdict>() == 4 * 8);
+    assert!(size_of::<fb_verdict>() == 5 * 8);
     assert!(size_of::<fb_limiter_stats>() == 8 + 6 * 8);
 };
 
@@ -149,7 +159,10 @@ pub unsafe extern "C" fn fb_limiter_open(
             // SAFETY: as above.
             Some(unsafe { choose(sized::read("options", options)?)? })
         };
-        let opened = region.limiter(name, options)?;
+        let opened = Open {
+            limiter: region.limiter(name, options)?,
+            region: region.clone(),
+        };
         // SAFETY: as above.
         unsafe { limiter.write(handle::open(opened)) };
         Ok(fb_code::FB_OK)
@@ -211,7 +224,7 @@ unsafe fn rate_of(asked: fb_rate) -> Result<Rate> {
 #[no_mangle]
 pub unsafe extern "C" fn fb_limiter_close(limiter: *mut fb_limiter) -> fb_status {
     // SAFETY: the caller's promise.
-    answer(|| unsafe { handle::close::<Limiter>(limiter) }.map(|()| fb_code::FB_OK))
+    answer(|| unsafe { handle::close::<Open>(limiter) }.map(|()| fb_code::FB_OK))
 }
 
 /// Takes one token from the key's bucket, at the default tier's rate.
@@ -230,10 +243,7 @@ pub unsafe extern "C" fn fb_limiter_take(
 ) -> fb_status {
     answer(|| {
         // SAFETY: the caller's promise, here and for the write.
-        let (limiter, key) = unsafe {
-            let limiter = borrow::<Limiter>(limiter)?;
-            (limiter, bytes("key", key, key_len)?)
-        };
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
         let place = optional_out("verdict", verdict)?;
         // SAFETY: as above.
         Ok(unsafe { tell(limiter.take(key), place) })
@@ -265,18 +275,12 @@ pub unsafe extern "C" fn fb_limiter_take_with(
 ) -> fb_status {
     answer(|| {
         // SAFETY: the caller's promise, here and for the write.
-        let (limiter, key, tier) = unsafe {
-            let limiter = borrow::<Limiter>(limiter)?;
-            (
-                limiter,
-                bytes("key", key, key_len)?,
-                optional_text("tier", tier)?,
-            )
-        };
-        let place = optional_out("verdict", verdict)?;
-        let verdict = limiter.take_with(key, charge(cost, tier, now_ns));
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
         // SAFETY: as above.
-        Ok(unsafe { tell(verdict, place) })
+        let charge = unsafe { charge(cost, tier, now_ns)? };
+        let place = optional_out("verdict", verdict)?;
+        // SAFETY: as above.
+        Ok(unsafe { tell(limiter.take_with(key, charge), place) })
     })
 }
 
@@ -296,10 +300,7 @@ pub unsafe extern "C" fn fb_limiter_peek(
 ) -> fb_status {
     answer(|| {
         // SAFETY: the caller's promise, here and for the write.
-        let (limiter, key) = unsafe {
-            let limiter = borrow::<Limiter>(limiter)?;
-            (limiter, bytes("key", key, key_len)?)
-        };
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
         let place = optional_out("verdict", verdict)?;
         // SAFETY: as above.
         Ok(unsafe { tell(limiter.peek(key), place) })
@@ -325,27 +326,76 @@ pub unsafe extern "C" fn fb_limiter_peek_with(
 ) -> fb_status {
     answer(|| {
         // SAFETY: the caller's promise, here and for the write.
-        let (limiter, key, tier) = unsafe {
-            let limiter = borrow::<Limiter>(limiter)?;
-            (
-                limiter,
-                bytes("key", key, key_len)?,
-                optional_text("tier", tier)?,
-            )
-        };
-        let place = optional_out("verdict", verdict)?;
-        let verdict = limiter.peek_with(key, charge(cost, tier, now_ns));
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
         // SAFETY: as above.
-        Ok(unsafe { tell(verdict, place) })
+        let charge = unsafe { charge(cost, tier, now_ns)? };
+        let place = optional_out("verdict", verdict)?;
+        // SAFETY: as above.
+        Ok(unsafe { tell(limiter.peek_with(key, charge), place) })
     })
 }
 
+/// The limiter and the bytes of the key.
+///
+/// # Safety
+/// The caller's promise (see the crate's documentation).
 #[inline]
-fn charge(cost: u64, tier: Option<&str>, now_ns: u64) -> Charge<'_> {
-    Charge {
+pub(crate) unsafe fn keyed<'a>(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+) -> Result<(&'a Limiter, &'a [u8])> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let open = borrow::<Open>(limiter)?;
+        Ok((&open.limiter, bytes("key", key, key_len)?))
+    }
+}
+
+/// What a request costs.
+///
+/// # Safety
+/// The caller's promise (see the crate's documentation).
+#[inline]
+pub(crate) unsafe fn charge<'a>(cost: u64, tier: *const c_char, now_ns: u64) -> Result<Charge<'a>> {
+    Ok(Charge {
         cost,
-        tier,
+        // SAFETY: the caller's promise.
+        tier: unsafe { optional_text("tier", tier)? },
         now: (now_ns != FB_NOW).then_some(now_ns),
+    })
+}
+
+impl From<Verdict> for fb_verdict {
+    fn from(verdict: Verdict) -> fb_verdict {
+        fb_verdict {
+            limit: verdict.limit,
+            remaining: verdict.remaining,
+            retry_after_ns: match verdict.retry_after {
+                _ if verdict.allowed => 0,
+                // Who lost a race may find tokens at once, but was refused.
+                Some(wait) => nanoseconds(wait).max(1),
+                None => FB_NEVER,
+            },
+            reset_after_ns: nanoseconds(verdict.reset_after),
+            window_ns: nanoseconds(verdict.window),
+        }
+    }
+}
+
+impl From<&fb_verdict> for Verdict {
+    fn from(verdict: &fb_verdict) -> Verdict {
+        Verdict {
+            allowed: verdict.retry_after_ns == 0,
+            limit: verdict.limit,
+            remaining: verdict.remaining,
+            retry_after: match verdict.retry_after_ns {
+                0 | FB_NEVER => None,
+                wait => Some(Duration::from_nanos(wait)),
+            },
+            reset_after: Duration::from_nanos(verdict.reset_after_ns),
+            window: Duration::from_nanos(verdict.window_ns),
+        }
     }
 }
 
@@ -354,22 +404,10 @@ fn charge(cost: u64, tier: Option<&str>, now_ns: u64) -> Charge<'_> {
 /// # Safety
 /// `place` is valid for writing.
 #[inline]
-unsafe fn tell(verdict: Verdict, place: Option<NonNull<fb_verdict>>) -> fb_code {
+pub(crate) unsafe fn tell(verdict: Verdict, place: Option<NonNull<fb_verdict>>) -> fb_code {
     if let Some(place) = place {
-        let retry_after_ns = match verdict.retry_after {
-            _ if verdict.allowed => 0,
-            Some(wait) => nanoseconds(wait),
-            None => FB_NEVER,
-        };
         // SAFETY: the caller's promise.
-        unsafe {
-            place.write(fb_verdict {
-                limit: verdict.limit,
-                remaining: verdict.remaining,
-                retry_after_ns,
-                reset_after_ns: nanoseconds(verdict.reset_after),
-            });
-        }
+        unsafe { place.write(verdict.into()) };
     }
     if verdict.allowed {
         fb_code::FB_OK
@@ -378,12 +416,178 @@ unsafe fn tell(verdict: Verdict, place: Option<NonNull<fb_verdict>>) -> fb_code 
     }
 }
 
-/// Makes the key's bucket full again.
+/// Gives tokens back that were spent for nothing: a request that came to no
+/// harm, a job that was cancelled. The bucket is never more than full.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key); writes to
+/// `verdict` unless it is NULL: not wanted.
+/// Threads: any.
+/// Cost: one reading of the clock; no allocation, no lock.
+/// Returns: what fb_limiter_peek then would: FB_OK or FB_DENIED. Both write the
+/// verdict, and both say that it was done.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_refund(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    tokens: u64,
+    verdict: *mut fb_verdict,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
+        let place = optional_out("verdict", verdict)?;
+        // SAFETY: as above.
+        Ok(unsafe { tell(limiter.refund(key, tokens), place) })
+    })
+}
+
+/// fb_limiter_refund in the tokens of a tier. More than the burst is the burst.
+/// It has no `now_ns`: what was given back at an old time would be too much.
+///
+/// `tier` NULL: the default tier; one that the limiter does not have is the
+/// default tier too, and counted.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key) and the tier;
+/// writes to `verdict` unless it is NULL: not wanted.
+/// Threads: any.
+/// Cost: one reading of the clock; no allocation, no lock.
+/// Returns: what fb_limiter_peek_with then would of one token: FB_OK or
+/// FB_DENIED. Both write the verdict, and both say that it was done.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_refund_with(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    tokens: u64,
+    tier: *const c_char,
+    verdict: *mut fb_verdict,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
+        // SAFETY: as above.
+        let charge = unsafe { charge(tokens, tier, FB_NOW)? };
+        let place = optional_out("verdict", verdict)?;
+        // SAFETY: as above.
+        Ok(unsafe { tell(limiter.refund_with(key, charge), place) })
+    })
+}
+
+/// Takes tokens whether they are there or not: the key may be in debt
+/// afterwards, and waits until that is paid off.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key); writes to
+/// `verdict` unless it is NULL: not wanted.
+/// Threads: any.
+/// Cost: one reading of the clock; no allocation, no lock.
+/// Returns: what fb_limiter_peek then would: FB_OK or FB_DENIED. Both write the
+/// verdict, and both say that it was done.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_penalize(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    tokens: u64,
+    verdict: *mut fb_verdict,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
+        let place = optional_out("verdict", verdict)?;
+        // SAFETY: as above.
+        Ok(unsafe { tell(limiter.penalize(key, tokens), place) })
+    })
+}
+
+/// fb_limiter_penalize in the tokens of a tier. A debt is at most what four and
+/// a half years pay off; an unlimited tier has none.
+///
+/// `tier` and `now_ns` as in fb_limiter_take_with.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key) and the tier;
+/// writes to `verdict` unless it is NULL: not wanted.
+/// Threads: any.
+/// Cost: no allocation, no lock.
+/// Returns: what fb_limiter_peek_with then would of one token: FB_OK or
+/// FB_DENIED. Both write the verdict, and both say that it was done.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_penalize_with(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    tokens: u64,
+    tier: *const c_char,
+    now_ns: u64,
+    verdict: *mut fb_verdict,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
+        // SAFETY: as above.
+        let charge = unsafe { charge(tokens, tier, now_ns)? };
+        let place = optional_out("verdict", verdict)?;
+        // SAFETY: as above.
+        Ok(unsafe { tell(limiter.penalize_with(key, charge), place) })
+    })
+}
+
+/// Refuses the key everything for this long, at least: a block that ends later
+/// stays. What is in its bucket stays there, and goes on refilling. Holds in
+/// every tier, unlimited ones too. At most four and a half years.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key).
+/// Threads: any.
+/// Cost: one reading of the clock; no allocation, no lock.
+/// Returns: FB_OK.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_block(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    for_ns: u64,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise.
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
+        limiter.block(key, Duration::from_nanos(for_ns));
+        Ok(fb_code::FB_OK)
+    })
+}
+
+/// Ends a block.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key).
+/// Threads: any.
+/// Cost: one reading of the clock; no allocation, no lock.
+/// Returns: FB_OK; FB_MISS if there was none.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_unblock(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise.
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
+        Ok(there_was(limiter.unblock(key)))
+    })
+}
+
+fn there_was(one: bool) -> fb_code {
+    if one {
+        fb_code::FB_OK
+    } else {
+        fb_code::FB_MISS
+    }
+}
+
+/// Makes the key's bucket full again, and ends a block.
 ///
 /// Ownership: borrows the key (NULL with 0 is the empty key).
 /// Threads: any.
 /// Cost: no allocation, no lock.
-/// Returns: FB_OK; FB_MISS if it was full already.
+/// Returns: FB_OK; FB_MISS if it was full already and there was no block.
 #[no_mangle]
 pub unsafe extern "C" fn fb_limiter_reset(
     limiter: *const fb_limiter,
@@ -392,16 +596,70 @@ pub unsafe extern "C" fn fb_limiter_reset(
 ) -> fb_status {
     answer(|| {
         // SAFETY: the caller's promise.
-        let (limiter, key) = unsafe {
-            let limiter = borrow::<Limiter>(limiter)?;
-            (limiter, bytes("key", key, key_len)?)
-        };
-        Ok(if limiter.reset(key) {
-            fb_code::FB_OK
-        } else {
-            fb_code::FB_MISS
-        })
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
+        Ok(there_was(limiter.reset(key)))
     })
+}
+
+/// The limiter's name. Cut to fit and always terminated by NUL.
+///
+/// Ownership: writes to `buf` (`cap` bytes; NULL with 0 asks for the length).
+/// Threads: any.
+/// Cost: one copy.
+/// Returns: the name's length without NUL; 0 if `limiter` is no open handle.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_name(
+    limiter: *const fb_limiter,
+    buf: *mut c_char,
+    cap: usize,
+) -> usize {
+    catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the caller's promise, here and below.
+        match unsafe { borrow::<Open>(limiter) } {
+            // SAFETY: as above.
+            Ok(open) => unsafe { print(open.limiter.name(), buf, cap) },
+            Err(_) => 0,
+        }
+    }))
+    .unwrap_or(0)
+}
+
+/// The sentence for a caller who was refused: which limiter it was, and when to
+/// try again (`retry_after_ns` of the verdict). Cut to fit and always terminated
+/// by NUL.
+///
+/// Ownership: writes to `buf` (`cap` bytes; NULL with 0 asks for the length).
+/// Threads: any.
+/// Cost: allocates; for the cold path.
+/// Returns: the sentence's length without NUL; 0 if `limiter` is no open handle.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_refusal(
+    limiter: *const fb_limiter,
+    retry_after_ns: u64,
+    buf: *mut c_char,
+    cap: usize,
+) -> usize {
+    catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the caller's promise.
+        let Ok(open) = (unsafe { borrow::<Open>(limiter) }) else {
+            return 0;
+        };
+        let limited = Limited {
+            limiter: open.limiter.name().into(),
+            verdict: Verdict {
+                allowed: false,
+                limit: 0,
+                remaining: 0,
+                retry_after: (retry_after_ns != FB_NEVER)
+                    .then_some(Duration::from_nanos(retry_after_ns)),
+                reset_after: Duration::ZERO,
+                window: Duration::ZERO,
+            },
+        };
+        // SAFETY: as above.
+        unsafe { print(&limited.to_string(), buf, cap) }
+    }))
+    .unwrap_or(0)
 }
 
 /// What the limiter counted, in all processes.
@@ -418,8 +676,8 @@ pub unsafe extern "C" fn fb_limiter_get_stats(
     answer(|| {
         // SAFETY: the caller's promise, here and for the write.
         let (limiter, place) = unsafe {
-            let limiter = borrow::<Limiter>(limiter)?;
-            (limiter, sized::place("stats", stats)?)
+            let open = borrow::<Open>(limiter)?;
+            (&open.limiter, sized::place("stats", stats)?)
         };
         let now = limiter.stats();
         // SAFETY: as above.

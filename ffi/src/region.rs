@@ -1,6 +1,6 @@
 //! Regions: opening, time, what is in them and what happened.
 
-use crate::argument::{buffer, optional_out, optional_text, out, too_small};
+use crate::argument::{buffer, optional_out, optional_text, out, too_small, write_text};
 use crate::handle::{self, borrow, held};
 use crate::sized::{self, Grows};
 use crate::status::{answer, fb_code, fb_status};
@@ -294,14 +294,8 @@ pub unsafe extern "C" fn fb_region_path(
         let Some(path) = region.path() else {
             return Ok(fb_code::FB_MISS);
         };
-        let path = path.as_os_str().as_encoded_bytes();
         // SAFETY: as above.
-        unsafe { len.write(path.len()) };
-        if path.len() >= buf.len() {
-            return Err(too_small::<u8>("buf", path.len() + 1, cap));
-        }
-        buf[..path.len()].copy_from_slice(path);
-        buf[path.len()] = 0;
+        unsafe { write_text(path.as_os_str().as_encoded_bytes(), buf, len)? };
         Ok(fb_code::FB_OK)
     })
 }

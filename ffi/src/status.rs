@@ -27,7 +27,7 @@ pub enum fb_code {
     /// The cache did not keep the value (too large, or its shard was busy); an
     /// older value of that key is no longer there either.
     FB_NOT_STORED = 4,
-    /// The result came too late to count: the breaker has moved on.
+    /// Too late to count: the breaker has moved on, or the reservation is due.
     FB_LATE = 5,
     /// Nothing was recorded yet.
     FB_EMPTY = 6,

@@ -66,7 +66,7 @@ int main(void) {
     ANSWERS(FB_OK, fb_breaker_open(region, "b", &breaker_options, &breaker));
     ANSWERS(FB_OK, fb_breaker_open(region, "open", &breaker_options, &open));
     ANSWERS(FB_OK, fb_histogram_open(region, "h", NULL, &histogram));
-    uint64_t permit = 0, wait = 0, number = 0;
+    uint64_t permit = 0, wait = 0, due = 0, number = 0;
     ANSWERS(FB_OK, fb_breaker_enter(open, &permit, NULL));
     ANSWERS(FB_OK, fb_breaker_failure(open, permit));
 
@@ -94,6 +94,19 @@ int main(void) {
         answers += (unsigned long)fb_limiter_take_with(limiter, &i, sizeof i, 1, "none", FB_NOW, NULL);
         answers += (unsigned long)fb_limiter_peek(limiter, &key, sizeof key, &verdict);
         answers += (unsigned long)fb_limiter_reset(limiter, &i, sizeof i);
+        answers += (unsigned long)fb_limiter_refund(limiter, &key, sizeof key, 1, &verdict);
+        answers += (unsigned long)fb_limiter_refund_with(limiter, &i, sizeof i, 2, "pro", NULL);
+        answers += (unsigned long)fb_limiter_penalize(limiter, &i, sizeof i, 1, &verdict);
+        answers += (unsigned long)fb_limiter_penalize_with(limiter, &i, sizeof i, 2, "pro", FB_NOW, NULL);
+        answers += (unsigned long)fb_limiter_block(limiter, &i, sizeof i, 1);
+        answers += (unsigned long)fb_limiter_unblock(limiter, &i, sizeof i);
+        answers += (unsigned long)fb_limiter_reserve(limiter, &key, sizeof key, 1000000000, &wait, &due, &verdict);
+        answers += (unsigned long)fb_limiter_until_due(limiter, due, &wait);
+        answers += (unsigned long)fb_limiter_cancel(limiter, &key, sizeof key, due);
+        answers += (unsigned long)fb_limiter_reserve_with(limiter, &i, sizeof i, 9, "none", FB_NOW, 0, &wait, &due, NULL);
+        answers += (unsigned long)fb_limiter_cancel_with(limiter, &i, sizeof i, 3, "pro", due);
+        answers += (unsigned long)fb_limiter_acquire(limiter, &key, sizeof key, 0, &verdict);
+        answers += (unsigned long)fb_limiter_acquire_with(limiter, &i, sizeof i, 1, "pro", FB_NOW, 0, NULL);
         answers += (unsigned long)fb_cache_set(cache, &key, sizeof key, value, i % 2000);
         answers += (unsigned long)fb_cache_set_with(cache, &i, sizeof i, value, 100, 1000000, 2);
         answers += (unsigned long)(fb_cache_get(cache, &key, sizeof key, buf, sizeof buf, &len) == 0);
@@ -113,7 +126,7 @@ int main(void) {
         answers += (unsigned long)fb_breaker_get_stats(breaker, &breaker_stats);
     }
     const unsigned long after = allocations;
-    printf("%lu allocations in 440000 calls\n", after - before);
+    printf("%lu allocations in 700000 calls\n", after - before);
     CHECK(after == before && answers > 0);
     ANSWERS(FB_OK, fb_limiter_close(limiter));
     ANSWERS(FB_OK, fb_cache_close(cache));

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SECOND UINT64_C(1000000000)
 
@@ -157,6 +158,199 @@ static void a_limiter(void) {
     ANSWERS(FB_OK, fb_limiter_take(again, "after", 5, NULL));
     ANSWERS(FB_OK, fb_limiter_close(again));
     ANSWERS(FB_OK, fb_limiter_close(limiter));
+}
+
+static fb_limiter *limiter_of(fb_region *region, const char *name, const char *rate) {
+    const fb_tier tiers[] = {
+        {"pro", fb_rate_text("10/s burst 20")},
+        {"admin", fb_rate_unlimited()},
+    };
+    fb_limiter_options options = fb_limiter_options_init();
+    options.rate = fb_rate_text(rate);
+    options.tiers = tiers;
+    options.tier_count = 2;
+    fb_limiter *limiter = NULL;
+    ANSWERS(FB_OK, fb_limiter_open(region, name, &options, &limiter));
+    return limiter;
+}
+
+static void refunds_penalties_and_blocks(void) {
+    fb_region *region = open_region();
+    fb_limiter *limiter = limiter_of(region, "api", "1/s burst 2");
+    fb_verdict verdict;
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "a", 1, 2, NULL, FB_NOW, &verdict));
+    CHECK(verdict.window_ns == 2 * SECOND);
+    ANSWERS(FB_OK, fb_limiter_refund(limiter, "a", 1, 1, &verdict));
+    CHECK(verdict.remaining == 1 && verdict.retry_after_ns == 0);
+    ANSWERS(FB_OK, fb_limiter_refund(limiter, "a", 1, 100, NULL));
+    ANSWERS(FB_OK, fb_limiter_peek(limiter, "a", 1, &verdict));
+    CHECK(verdict.remaining == 2);
+    ANSWERS(FB_OK, fb_limiter_penalize(limiter, "a", 1, 1, &verdict));
+    CHECK(verdict.remaining == 1);
+    /* A debt of three: the next token comes in four seconds. */
+    ANSWERS(FB_DENIED, fb_limiter_penalize(limiter, "a", 1, 4, &verdict));
+    CHECK(verdict.remaining == 0 && verdict.retry_after_ns == 4 * SECOND);
+    ANSWERS(FB_DENIED, fb_limiter_refund(limiter, "a", 1, 1, &verdict));
+    CHECK(verdict.retry_after_ns == 3 * SECOND);
+    /* In the tokens of a tier, a tenth of a second each. */
+    ANSWERS(FB_OK, fb_limiter_penalize_with(limiter, "b", 1, 5, "pro", FB_NOW, &verdict));
+    CHECK(verdict.limit == 20 && verdict.remaining == 15);
+    ANSWERS(FB_OK, fb_limiter_refund_with(limiter, "b", 1, 2, "pro", &verdict));
+    CHECK(verdict.remaining == 17);
+    ANSWERS(FB_OK, fb_limiter_penalize_with(limiter, "b", 1, 500, "admin", FB_NOW, &verdict));
+    CHECK(verdict.limit == FB_UNLIMITED && verdict.window_ns == 0);
+
+    ANSWERS(FB_OK, fb_limiter_block(limiter, "c", 1, 10 * SECOND));
+    ANSWERS(FB_DENIED, fb_limiter_take(limiter, "c", 1, &verdict));
+    CHECK(verdict.retry_after_ns == 10 * SECOND && verdict.reset_after_ns == 10 * SECOND);
+    ANSWERS(FB_DENIED, fb_limiter_peek_with(limiter, "c", 1, 1, "admin", FB_NOW, NULL));
+    ANSWERS(FB_OK, fb_limiter_unblock(limiter, "c", 1));
+    ANSWERS(FB_MISS, fb_limiter_unblock(limiter, "c", 1));
+    ANSWERS(FB_OK, fb_limiter_take(limiter, "c", 1, NULL));
+    ANSWERS(FB_OK, fb_limiter_block(limiter, "c", 1, 10 * SECOND));
+    ANSWERS(FB_OK, fb_region_advance(region, 10 * SECOND));
+    ANSWERS(FB_OK, fb_limiter_take(limiter, "c", 1, NULL));
+
+    /* Its name, and the sentence for who was refused. */
+    char text[128];
+    CHECK(fb_limiter_name(limiter, NULL, 0) == 3);
+    CHECK(fb_limiter_name(limiter, text, sizeof text) == 3 && strcmp(text, "api") == 0);
+    CHECK(fb_limiter_name(limiter, text, 3) == 3 && strcmp(text, "ap") == 0);
+    const size_t length = fb_limiter_refusal(limiter, 3 * SECOND / 2, text, sizeof text);
+    CHECK(length == strlen(text));
+    CHECK(strcmp(text, "limiter 'api' refused: retry after 1.5s") == 0);
+    fb_limiter_refusal(limiter, FB_NEVER, text, sizeof text);
+    CHECK(strcmp(text, "limiter 'api' refused: it never admits that much") == 0);
+    ANSWERS(FB_OK, fb_limiter_close(limiter));
+    ANSWERS(FB_OK, fb_region_close(region));
+}
+
+static void reservations(void) {
+    fb_region *region = open_region();
+    fb_limiter *limiter = limiter_of(region, "mails", "1/s burst 2");
+    fb_verdict verdict = {7, 7, 7, 7, 7};
+    uint64_t now = 0, wait = 77, due = 77, last = 0;
+    ANSWERS(FB_OK, fb_region_now(region, &now));
+    ANSWERS(FB_OK, fb_limiter_reserve(limiter, "a", 1, 0, &wait, &due, &verdict));
+    CHECK(wait == 0 && due == now && verdict.limit == 7);
+    ANSWERS(FB_OK, fb_limiter_reserve(limiter, "a", 1, 0, &wait, NULL, NULL));
+    ANSWERS(FB_DENIED, fb_limiter_reserve(limiter, "a", 1, SECOND - 1, &wait, &due, &verdict));
+    CHECK(verdict.retry_after_ns == SECOND && verdict.remaining == 0);
+    ANSWERS(FB_OK, fb_limiter_reserve(limiter, "a", 1, SECOND, &wait, &due, NULL));
+    CHECK(wait == SECOND && due == now + SECOND);
+    /* Whoever comes later waits longer. */
+    ANSWERS(FB_OK, fb_limiter_reserve_with(limiter, "a", 1, 2, NULL, now, FB_NEVER, &wait, &last,
+                                           NULL));
+    CHECK(wait == 3 * SECOND && last == now + 3 * SECOND);
+    ANSWERS(FB_DENIED, fb_limiter_reserve_with(limiter, "a", 1, 3, NULL, FB_NOW, FB_NEVER, &wait,
+                                               &last, &verdict));
+    CHECK(verdict.retry_after_ns == FB_NEVER && last == now + 3 * SECOND);
+    ANSWERS(FB_OK, fb_limiter_cancel_with(limiter, "a", 1, 2, NULL, last));
+    ANSWERS(FB_OK, fb_region_advance(region, SECOND / 2));
+    ANSWERS(FB_OK, fb_limiter_until_due(limiter, due, &wait));
+    CHECK(wait == SECOND / 2);
+    ANSWERS(FB_OK, fb_region_advance(region, SECOND / 2));
+    ANSWERS(FB_OK, fb_limiter_until_due(limiter, due, &wait));
+    CHECK(wait == 0);
+    ANSWERS(FB_LATE, fb_limiter_cancel(limiter, "a", 1, due));
+    /* An unlimited tier waits for a block to end, and for nothing else. */
+    ANSWERS(FB_OK, fb_limiter_reserve_with(limiter, "b", 1, 1000, "admin", FB_NOW, 0, &wait, NULL,
+                                           NULL));
+    CHECK(wait == 0);
+    ANSWERS(FB_OK, fb_limiter_block(limiter, "b", 1, SECOND));
+    ANSWERS(FB_OK, fb_limiter_reserve_with(limiter, "b", 1, 1000, "admin", FB_NOW, SECOND, &wait,
+                                           &due, NULL));
+    CHECK(wait == SECOND);
+    /* What need not wait does not. */
+    ANSWERS(FB_OK, fb_limiter_acquire(limiter, "c", 1, 0, &verdict));
+    CHECK(verdict.remaining == 1 && verdict.limit == 2);
+    ANSWERS(FB_OK, fb_limiter_acquire_with(limiter, "d", 1, 20, "pro", FB_NOW, 0, &verdict));
+    CHECK(verdict.remaining == 0 && verdict.limit == 20);
+    ANSWERS(FB_DENIED, fb_limiter_acquire(limiter, "d", 1, SECOND / 4, &verdict));
+    ANSWERS(FB_OK, fb_limiter_close(limiter));
+    ANSWERS(FB_OK, fb_region_close(region));
+}
+
+static void several_limits(void) {
+    fb_region *region = open_region();
+    fb_region *other = open_region();
+    fb_limiter *each = limiter_of(region, "each", "1/s burst 2");
+    fb_limiter *all = limiter_of(other, "all", "1/s burst 3"); /* of another region */
+    fb_request requests[] = {fb_request_of(each, "a", 1), fb_request_of(all, NULL, 0)};
+    fb_verdict verdicts[2];
+    CHECK(requests[0].cost == 1 && requests[0].now_ns == FB_NOW && requests[0].tier == NULL);
+    ANSWERS(FB_OK, fb_take_all(requests, 2, verdicts));
+    CHECK(verdicts[0].remaining == 1 && verdicts[1].remaining == 2);
+    ANSWERS(FB_OK, fb_take_all(requests, 2, NULL));
+    ANSWERS(FB_DENIED, fb_take_all(requests, 2, verdicts));
+    CHECK(verdicts[0].retry_after_ns == SECOND && verdicts[0].remaining == 0);
+    CHECK(verdicts[1].retry_after_ns == 0 && verdicts[1].remaining == 1);
+    requests[0].tier = "pro";
+    requests[1].cost = 0; /* only looks */
+    requests[0].key = "pro";
+    requests[0].key_len = 3;
+    ANSWERS(FB_OK, fb_take_all(requests, 2, verdicts));
+    CHECK(verdicts[0].limit == 20 && verdicts[0].remaining == 19);
+    ANSWERS(FB_OK, fb_limiter_peek(all, NULL, 0, verdicts));
+    CHECK(verdicts[0].remaining == 1);
+    ANSWERS(FB_OK, fb_take_all(NULL, 0, NULL));
+
+    /* As headers. */
+    const fb_limit limits[] = {{"each", verdicts[0]}, {"all \"1\"", verdicts[0]}};
+    const char wanted[] = "RateLimit-Policy: \"each\";q=3;w=3, \"all \\\"1\\\"\";q=3;w=3\r\n"
+                          "RateLimit: \"each\";r=1;t=2, \"all \\\"1\\\"\";r=1;t=2\r\n";
+    char text[512];
+    size_t len = 0;
+    memset(text, '.', sizeof text);
+    ANSWERS(FB_E_TOO_LARGE, fb_headers(limits, 2, "draft-10", FB_NOW, NULL, 0, &len));
+    CHECK(len == sizeof wanted - 1);
+    FAILS(FB_E_TOO_LARGE, NULL, fb_headers(limits, 2, "draft-10", FB_NOW, text, len, &len));
+    CHECK(len == sizeof wanted - 1 && text[0] == '.');
+    ANSWERS(FB_OK, fb_headers(limits, 2, "draft-10", FB_NOW, text, len + 1, &len));
+    CHECK(len == sizeof wanted - 1 && strcmp(text, wanted) == 0);
+    /* The reset in seconds since 1970, by a clock that is given or by ours. */
+    ANSWERS(FB_OK, fb_headers(limits, 1, "legacy", 100 * SECOND, text, sizeof text, &len));
+    CHECK(strcmp(text, "X-RateLimit-Limit: 3\r\nX-RateLimit-Remaining: 1\r\n"
+                       "X-RateLimit-Reset: 102\r\n") == 0);
+    const uint64_t before = (uint64_t)time(NULL);
+    ANSWERS(FB_OK, fb_headers(limits, 1, "legacy", FB_NOW, text, sizeof text, &len));
+    const uint64_t reset = strtoull(strstr(text, "Reset: ") + 7, NULL, 10);
+    CHECK(reset >= before + 2 && reset <= (uint64_t)time(NULL) + 3);
+    /* No style: only when to come back. */
+    ANSWERS(FB_OK, fb_headers(limits, 1, "", FB_NOW, text, sizeof text, &len));
+    CHECK(len == 0 && text[0] == 0);
+    ANSWERS(FB_OK, fb_limiter_take(each, "h", 1, NULL));
+    ANSWERS(FB_OK, fb_limiter_take(each, "h", 1, NULL));
+    fb_limit refused = {"each", {0, 0, 0, 0, 0}};
+    ANSWERS(FB_DENIED, fb_limiter_take(each, "h", 1, &refused.verdict));
+    ANSWERS(FB_OK, fb_headers(&refused, 1, "", FB_NOW, text, sizeof text, &len));
+    CHECK(strcmp(text, "Retry-After: 1\r\n") == 0);
+    ANSWERS(FB_OK, fb_limiter_close(each));
+    ANSWERS(FB_OK, fb_limiter_close(all));
+    ANSWERS(FB_OK, fb_region_close(region));
+    ANSWERS(FB_OK, fb_region_close(other));
+}
+
+static void addresses_of_clients(void) {
+    char text[64];
+    size_t len = 0;
+    const char *const forwarded = "6.6.6.6, 203.0.113.9";
+    ANSWERS(FB_OK, fb_client_address("10.0.0.7:443", forwarded, strlen(forwarded), 1, 64, text,
+                                     sizeof text, &len));
+    CHECK(len == 11 && strcmp(text, "203.0.113.9") == 0);
+    ANSWERS(FB_OK, fb_client_address("10.0.0.7", forwarded, strlen(forwarded), 0, 64, text,
+                                     sizeof text, &len));
+    CHECK(strcmp(text, "10.0.0.7") == 0);
+    len = 0;
+    ANSWERS(FB_E_TOO_LARGE, fb_client_address("::1", NULL, 0, 0, 64, text, 5, &len));
+    CHECK(len == 5);
+    ANSWERS(FB_OK, fb_client_address("::1", NULL, 0, 0, 64, text, 6, &len));
+    CHECK(strcmp(text, "::/64") == 0);
+    ANSWERS(FB_OK, fb_client_address("[2001:db8:1:2:3:4:5:6]:80", NULL, 0, 0, 128, text,
+                                     sizeof text, &len));
+    CHECK(strcmp(text, "2001:db8:1:2:3:4:5:6/128") == 0);
+    ANSWERS(FB_OK, fb_client_address("2001:db8::1", NULL, 0, 0, 0, text, sizeof text, &len));
+    CHECK(strcmp(text, "::/0") == 0);
 }
 
 struct place {
@@ -533,6 +727,10 @@ int main(void) {
     versions_and_names();
     time_moves_when_told();
     a_limiter();
+    refunds_penalties_and_blocks();
+    reservations();
+    several_limits();
+    addresses_of_clients();
     a_cache();
     a_breaker();
     a_breaker_of_rates_alone();

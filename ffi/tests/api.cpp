@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <cmath>
+#include <condition_variable>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -71,6 +73,138 @@ void limiters() {
     CHECK(region.limiter("burst", forebay::Rate(5, 1s, 9)).peek("k").limit == 9);
     CHECK(region.limiter("text", "7/s"s).peek("k").limit == 7);
     CHECK(throws(FB_E_NOT_FOUND, [&] { (void)region.limiter("none"); }));
+}
+
+void verbs_of_limiters() {
+    const forebay::Region region = manual();
+    const forebay::Limiter api = region.limiter(
+        "api", forebay::LimiterOptions("1/s burst 2").tier("pro", "10/s burst 20"));
+    CHECK(api.name() == "api" && api.take("a").window == 2s);
+    CHECK(api.refund("a").remaining == 2 && api.refund("a", 100).remaining == 2);
+    CHECK(api.penalize("a").remaining == 1 && api.penalize("a", 4).retry_after == 4s);
+    CHECK(api.penalize("b", forebay::Charge(5).tier("pro")).remaining == 15);
+    CHECK(api.refund("b", forebay::Charge(2).tier("pro")).remaining == 17);
+    api.block("c", 10s);
+    CHECK(api.take("c").retry_after == 10s && api.unblock("c") && !api.unblock("c"));
+
+    CHECK(api.enforce("d").remaining == 1);
+    try {
+        api.enforce("d", forebay::Charge(2));
+        CHECK(!"a refusal throws");
+    } catch (const forebay::Limited &limited) {
+        CHECK(limited.what() == "limiter 'api' refused: retry after 1s"s);
+        CHECK(limited.limiter() == "api" && limited.verdict().retry_after == 1s);
+        CHECK(limited.what() == api.refusal(limited.verdict()));
+        // As a response tells it.
+        const std::vector<forebay::Header> told =
+            limited.verdict().headers(limited.limiter(), {"draft-7"});
+        CHECK((told == std::vector<forebay::Header>{{"RateLimit-Policy", "2;w=2"},
+                                                    {"RateLimit", "limit=2, remaining=1, reset=1"},
+                                                    {"Retry-After", "1"}}));
+    }
+    try {
+        api.enforce("d", forebay::Charge(3));
+        CHECK(!"a refusal throws");
+    } catch (const std::runtime_error &never) {
+        CHECK(never.what() == "limiter 'api' refused: it never admits that much"s);
+    }
+
+    // Reservations: kept apart from the key, moved, cancelled once.
+    std::string key = "a key that is longer than a short string";
+    CHECK(api.reserve(key, 0s) && api.reserve(key, 0s));
+    forebay::Verdict refusal{};
+    CHECK(!api.reserve(key, 999ms, forebay::Charge(), &refusal) && refusal.retry_after == 1s);
+    std::optional<forebay::Reservation> first = api.reserve(key, 1s);
+    CHECK(first && first->wait() == 1s && first->due() == region.now() + 1s);
+    std::string tier = "pro";
+    std::optional<forebay::Reservation> second =
+        api.reserve(key, 5s, forebay::Charge(20).tier(tier.c_str()));
+    CHECK(second && second->wait() == 3s);
+    const std::string was = std::exchange(key, "overwritten");
+    tier = "default";
+    forebay::Reservation moved = std::move(*second);
+    CHECK(!second->cancel() && second->wait() == 0s);
+    CHECK(moved.cancel() && !moved.cancel());
+    CHECK(api.peek(was).retry_after == 2s);
+    region.advance(500ms);
+    CHECK(first->wait() == 500ms);
+    region.advance(500ms);
+    CHECK(first->wait() == 0s && !first->cancel());
+    {
+        // Destroyed, it stays spent.
+        const std::optional<forebay::Reservation> forgotten = api.reserve("forgotten", 0s);
+    }
+    CHECK(api.peek("forgotten").remaining == 1);
+
+    // Waiting, in a thread that the clock wakes.
+    CHECK(api.take("w", forebay::Charge(2)) && !api.acquire("w", 999ms));
+    std::atomic<bool> done{false};
+    std::thread waiter([&] {
+        CHECK(api.acquire("w", 1s).allowed);
+        done = true;
+    });
+    while (api.peek("w").reset_after != 3s) {
+        std::this_thread::yield();
+    }
+    CHECK(!done);
+    region.advance(1s);
+    waiter.join();
+    CHECK(done && api.acquire("x", 0s, forebay::Charge(20).tier("pro")).limit == 20);
+
+    // A wait that a program ends early.
+    const std::optional<forebay::Reservation> place = api.reserve("early", 1h);
+    std::optional<forebay::Reservation> last = api.reserve("early", 1h, forebay::Charge(2));
+    std::mutex mutex;
+    std::condition_variable stopped;
+    std::unique_lock<std::mutex> lock(mutex);
+    std::thread stopper([&] {
+        const std::lock_guard<std::mutex> guard(mutex);
+        stopped.notify_all();
+    });
+    stopped.wait_for(lock, last->wait());
+    lock.unlock();
+    stopper.join();
+    CHECK(place && last->cancel() && api.peek("early").remaining == 1);
+}
+
+void several_limits() {
+    const forebay::Region region = manual();
+    const forebay::Limiter each = region.limiter("each", "1/s burst 2");
+    const forebay::Limiter all = region.limiter("all", "1/s burst 3");
+    const forebay::Limiter staff = region.limiter("staff", "unlimited");
+    forebay::TakenAll taken = forebay::take_all({{each, "a"}, {all, "", forebay::Charge(2)}});
+    CHECK(taken && taken.verdicts.size() == 2 && taken.verdicts[1].remaining == 1);
+    taken = forebay::take_all({{each, "a"}, {all, "", forebay::Charge(2)}});
+    CHECK(!taken && taken.verdicts[0] && taken.verdicts[1].retry_after == 1s);
+    CHECK(each.peek("a").remaining == 1);
+    CHECK(forebay::take_all({{each, "b", forebay::Charge().at(region.now())}}).allowed);
+    CHECK(forebay::take_all({}).allowed);
+    std::vector<forebay::Request> many(17, {each, "c"});
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)forebay::take_all(many); },
+                 "requests: got 17; allowed: at most 16"));
+
+    const std::chrono::system_clock::time_point wall{100s};
+    using Headers = std::vector<forebay::Header>;
+    const forebay::Verdict verdict = all.peek("");
+    CHECK((forebay::headers({{"all", verdict}}, {"legacy"}, wall) ==
+           Headers{{"X-RateLimit-Limit", "3"},
+                   {"X-RateLimit-Remaining", "1"},
+                   {"X-RateLimit-Reset", "102"}}));
+    CHECK((forebay::headers({{"all", verdict}, {"a: \"b\"", each.peek("a")}}, {"draft-10"}) ==
+           Headers{{"RateLimit-Policy", "\"all\";q=3;w=3, \"a: \\\"b\\\"\";q=2;w=2"},
+                   {"RateLimit", "\"all\";r=1;t=2, \"a: \\\"b\\\"\";r=1;t=1"}}));
+    CHECK(verdict.headers("all").size() == 3 && verdict.headers("all", {"draft-6", "draft-8"}).size() == 6);
+    CHECK(staff.take("k").headers("staff").empty() && forebay::headers({}).empty());
+    CHECK(all.take("", forebay::Charge(2)).headers("all", {}).size() == 1);
+    // More than the first buffer holds.
+    const std::vector<forebay::Limit> limits(16, {std::string_view("a name that is rather long, for a limit"), verdict});
+    CHECK(forebay::headers(limits, {"draft-8"})[1].second.size() > 600);
+
+    CHECK(forebay::client_address("10.0.0.7", "6.6.6.6, 203.0.113.9", 1) == "203.0.113.9");
+    CHECK(forebay::client_address("[2001:db8:1:2:3:4:5:6]:443") == "2001:db8:1:2::/64");
+    CHECK(forebay::client_address("2001:db8::1", {}, 0, 32) == "2001:db8::/32");
+    // A NUL that a client sends hides nobody.
+    CHECK(forebay::client_address("10.0.0.7", "6.6.6.6\0, 203.0.113.9"sv, 1) == "203.0.113.9");
 }
 
 void caches() {
@@ -274,6 +408,33 @@ void bad_input() {
                   "max_keys: got 0; allowed: above 0"));
     CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)region.limiter("l", "often"); }));
     CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)region.limiter("l", forebay::Rate("5/s").burst(3)); }));
+    const forebay::Limiter verbs = region.limiter("verbs", forebay::LimiterOptions("5/s").max_keys(1000));
+    CHECK(invalid([&] { verbs.block("k", -1ns); }, "time: got -1 ns; allowed: 0 or more"));
+    CHECK(invalid([&] { (void)verbs.reserve("k", -1ns); }, "max_wait: got -1 ns; allowed: 0 or more"));
+    CHECK(invalid([&] { (void)verbs.acquire("k", -1ns); }, "timeout: got -1 ns; allowed: 0 or more"));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { verbs.penalize("k", forebay::Charge().tier("\xff")); }));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { verbs.refund("k", forebay::Charge().tier("\xff")); }));
+    CHECK(verbs.peek("k").remaining == 5 && !verbs.unblock("k"));
+    const forebay::Verdict fine = verbs.peek("k");
+    CHECK(invalid([&] { (void)fine.headers("a\0b"sv); },
+                  "name: got a text with NUL inside; allowed: a text without"));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)fine.headers("a\r\nb"); }));
+    CHECK(invalid([&] { (void)fine.headers("api", {"draft-9"}); },
+                  "style: got \"draft-9\"; allowed: legacy, legacy-delta, draft-6, draft-7, draft-8, draft-10"));
+    for (const std::string_view style : {""sv, "legacy,draft-6"sv, "legacy\0"sv}) {
+        CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)fine.headers("api", {style}); }));
+    }
+    forebay::Verdict none_such = fine;
+    none_such.reset_after = -1ns;
+    CHECK(invalid([&] { (void)none_such.headers("api"); }, "verdict: got -1 ns; allowed: 0 or more"));
+    CHECK(invalid([&] { (void)forebay::headers({}, {}, std::chrono::system_clock::time_point(-1s)); },
+                  "now: got -1000000000 ns; allowed: 0 or more"));
+    CHECK(invalid([] { (void)forebay::client_address("localhost"); },
+                  "address: got \"localhost\"; allowed: an IPv4 or IPv6 address, with or without a port"));
+    CHECK(invalid([] { (void)forebay::client_address("1.2.3.4\0"sv); },
+                  "peer: got a text with NUL inside; allowed: a text without"));
+    CHECK(invalid([] { (void)forebay::client_address("::1", {}, 0, 129); },
+                  "ipv6_prefix: got 129; allowed: 0 to 128"));
     CHECK(invalid([&] { histogram.record(-1ns); }, "duration: got -1 ns; allowed: 0 or more"));
     CHECK(invalid([&] { region.advance(-1ns); }, "by: got -1 ns; allowed: 0 or more"));
     CHECK(invalid([&] { cache.set("k", "v", forebay::SetOptions().ttl(-1ns)); },
@@ -301,7 +462,7 @@ void bad_input() {
     CHECK(throws(FB_E_INVALID_ARGUMENT, [] {
         (void)forebay::Region::open_private(forebay::RegionOptions().mode(0));
     }));
-    CHECK(region.objects().size() == 2);
+    CHECK(region.objects().size() == 3);
     // The longest durations are long, not negative.
     CHECK(cache.set("k", "v", forebay::SetOptions().ttl(forebay::Duration::max())));
     region.advance(24h * 365);
@@ -356,6 +517,8 @@ void threads() {
 
 int main() {
     limiters();
+    verbs_of_limiters();
+    several_limits();
     caches();
     breakers();
     histograms();

@@ -39,7 +39,7 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     uint64_t number = 77;
     uint32_t state = 77;
     int asked = 0;
-    fb_verdict verdict = {7, 7, 7, 7};
+    fb_verdict verdict = {7, 7, 7, 7, 7};
     fb_object objects[8];
     fb_event events[8];
     fb_bucket buckets[8];
@@ -72,8 +72,25 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     ANSWERS(code, fb_limiter_peek(l, "k", 1, &verdict));
     ANSWERS(code, fb_limiter_peek_with(l, "k", 1, 1, NULL, FB_NOW, &verdict));
     ANSWERS(code, fb_limiter_reset(l, "k", 1));
+    ANSWERS(code, fb_limiter_refund(l, "k", 1, 1, &verdict));
+    ANSWERS(code, fb_limiter_refund_with(l, "k", 1, 1, NULL, &verdict));
+    ANSWERS(code, fb_limiter_penalize(l, "k", 1, 1, &verdict));
+    ANSWERS(code, fb_limiter_penalize_with(l, "k", 1, 1, NULL, FB_NOW, &verdict));
+    ANSWERS(code, fb_limiter_block(l, "k", 1, 1));
+    ANSWERS(code, fb_limiter_unblock(l, "k", 1));
+    ANSWERS(code, fb_limiter_reserve(l, "k", 1, 1, &number, &number, &verdict));
+    ANSWERS(code, fb_limiter_reserve_with(l, "k", 1, 1, NULL, FB_NOW, 1, &number, &number, &verdict));
+    ANSWERS(code, fb_limiter_until_due(l, 1, &number));
+    ANSWERS(code, fb_limiter_cancel(l, "k", 1, 1));
+    ANSWERS(code, fb_limiter_cancel_with(l, "k", 1, 1, NULL, 1));
+    ANSWERS(code, fb_limiter_acquire(l, "k", 1, FB_NEVER, &verdict));
+    ANSWERS(code, fb_limiter_acquire_with(l, "k", 1, 1, NULL, FB_NOW, FB_NEVER, &verdict));
+    const fb_request request = fb_request_of(l, "k", 1);
+    ANSWERS(code, fb_take_all(&request, 1, &verdict));
+    CHECK(fb_limiter_name(l, buf, sizeof buf) == 0);
+    CHECK(fb_limiter_refusal(l, 1, buf, sizeof buf) == 0);
     ANSWERS(code, fb_limiter_get_stats(l, &limiter_stats));
-    CHECK(verdict.limit == 7 && limiter_stats.slots == 0);
+    CHECK(verdict.limit == 7 && verdict.window_ns == 7 && limiter_stats.slots == 0);
 
     ANSWERS(code, fb_cache_get(c, "k", 1, buf, sizeof buf, &len));
     ANSWERS(code, fb_cache_get_with(c, "k", 1, never, &asked, &len));
@@ -186,6 +203,20 @@ static void places_that_are_null(void) {
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_breaker_open(region, "n", NULL, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_open(region, "n", NULL, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_get_stats(limiter, NULL));
+    FAILS(FB_E_INVALID_ARGUMENT, "wait_ns: got NULL; allowed: a pointer to write to",
+          fb_limiter_reserve(limiter, "k", 1, 0, NULL, NULL, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_limiter_reserve_with(limiter, "k", 1, 1, NULL, FB_NOW, 0, NULL, NULL, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_until_due(limiter, 0, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_take_all(NULL, 1, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_headers(NULL, 1, "legacy", 0, buf, sizeof buf, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_headers(NULL, 0, NULL, 0, buf, sizeof buf, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_headers(NULL, 0, "", 0, NULL, 1, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_headers(NULL, 0, "", 0, buf, sizeof buf, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_client_address(NULL, NULL, 0, 0, 64, buf, sizeof buf, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_client_address("::1", NULL, 1, 0, 64, buf, sizeof buf, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_client_address("::1", NULL, 0, 0, 64, NULL, 8, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_client_address("::1", NULL, 0, 0, 64, buf, 8, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get(cache, "k", 1, buf, sizeof buf, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get(cache, "k", 1, NULL, 1, &n));
     FAILS(FB_E_INVALID_ARGUMENT, "place: got NULL; allowed: a function",
@@ -209,6 +240,18 @@ static void places_that_are_null(void) {
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_now(region, (uint64_t *)(void *)((char *)words + 1)));
     ANSWERS(FB_E_INVALID_ARGUMENT,
             fb_limiter_take(limiter, "k", 1, (fb_verdict *)(void *)((char *)words + 1)));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_limiter_reserve(limiter, "k", 1, 0, &number,
+                               (uint64_t *)(void *)((char *)words + 1), NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_limiter_acquire(limiter, "k", 1, 0, (fb_verdict *)(void *)((char *)words + 1)));
+    const fb_request request = fb_request_of(limiter, "k", 1);
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_take_all(&request, 1, (fb_verdict *)(void *)((char *)words + 1)));
+    /* Nothing was spent before the place was looked at. */
+    fb_verdict verdict;
+    ANSWERS(FB_OK, fb_limiter_peek(limiter, "k", 1, &verdict));
+    CHECK(verdict.remaining == 1000);
     CHECK(words[0] == 0 && words[1] == 0);
 }
 
@@ -219,6 +262,19 @@ static void lengths(void) {
           "key: got NULL with a length of 3; allowed: NULL only with a length of 0",
           fb_limiter_take(limiter, NULL, 3, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_reset(limiter, NULL, 1));
+    uint64_t wait = 0;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_refund(limiter, NULL, 1, 1, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_penalize(limiter, NULL, 1, 1, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_block(limiter, NULL, 1, 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_unblock(limiter, NULL, 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_reserve(limiter, NULL, 1, 1, &wait, NULL, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_cancel(limiter, NULL, 1, 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_acquire(limiter, NULL, 1, 1, NULL));
+    ANSWERS(FB_E_TOO_LARGE, fb_limiter_block(limiter, "k", SIZE_MAX, 1));
+    ANSWERS(FB_E_TOO_LARGE, fb_limiter_acquire(limiter, "k", SIZE_MAX, 1, NULL));
+    ANSWERS(FB_E_TOO_LARGE, fb_headers((const fb_limit *)(const void *)&wait, SIZE_MAX, "", 0, buf,
+                                       sizeof buf, &n));
+    ANSWERS(FB_E_TOO_LARGE, fb_client_address("::1", "", SIZE_MAX, 0, 64, buf, sizeof buf, &n));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_set(cache, NULL, 1, "v", 1));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_set(cache, "k", 1, NULL, 1));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get(cache, NULL, 1, buf, sizeof buf, &n));
@@ -386,6 +442,143 @@ static void limiter_options(void) {
     }
 }
 
+static void verbs_of_a_limiter(void) {
+    fb_verdict verdict;
+    uint64_t wait = 77, due = 77;
+    FAILS(FB_E_INVALID_ARGUMENT, "tier: got \"\\xff\"; allowed: UTF-8",
+          fb_limiter_refund_with(limiter, "v", 1, 1, "\xff", NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_limiter_penalize_with(limiter, "v", 1, 1, "\xff", FB_NOW, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_reserve_with(limiter, "v", 1, 1, "\xff", FB_NOW, 0,
+                                                           &wait, &due, &verdict));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_cancel_with(limiter, "v", 1, 1, "\xff", 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_limiter_acquire_with(limiter, "v", 1, 1, "\xff", FB_NOW, 0, NULL));
+    CHECK(wait == 77 && due == 77);
+    ANSWERS(FB_OK, fb_limiter_peek(limiter, "v", 1, &verdict));
+    CHECK(verdict.remaining == 1000);
+
+    /* The largest numbers wrap nowhere. */
+    ANSWERS(FB_OK, fb_limiter_refund(limiter, "v", 1, UINT64_MAX, &verdict));
+    CHECK(verdict.remaining == 1000 && verdict.limit == 1000);
+    ANSWERS(FB_DENIED, fb_limiter_reserve_with(limiter, "v", 1, UINT64_MAX, NULL, FB_NOW, FB_NEVER,
+                                               &wait, &due, &verdict));
+    CHECK(wait == 77 && due == 77 && verdict.retry_after_ns == FB_NEVER);
+    ANSWERS(FB_DENIED, fb_limiter_acquire_with(limiter, "v", 1, UINT64_MAX, NULL, FB_NOW, FB_NEVER,
+                                               &verdict));
+    ANSWERS(FB_DENIED, fb_limiter_penalize(limiter, "v", 1, UINT64_MAX, &verdict));
+    CHECK(verdict.remaining == 0 && verdict.retry_after_ns > UINT64_C(1) << 56 &&
+          verdict.retry_after_ns < UINT64_C(1) << 58);
+    ANSWERS(FB_DENIED, fb_limiter_penalize(limiter, "v", 1, UINT64_MAX, &verdict));
+    /* A debt of years is too long a wait, whatever is asked for. */
+    ANSWERS(FB_DENIED, fb_limiter_reserve(limiter, "v", 1, FB_NEVER, &wait, &due, &verdict));
+    ANSWERS(FB_DENIED, fb_limiter_acquire(limiter, "v", 1, FB_NEVER, &verdict));
+    CHECK(wait == 77 && due == 77);
+    ANSWERS(FB_OK, fb_limiter_reset(limiter, "v", 1));
+    ANSWERS(FB_OK, fb_limiter_block(limiter, "v", 1, FB_NEVER));
+    ANSWERS(FB_DENIED, fb_limiter_peek(limiter, "v", 1, &verdict));
+    CHECK(verdict.retry_after_ns > UINT64_C(1) << 56 && verdict.retry_after_ns < FB_NEVER);
+    ANSWERS(FB_OK, fb_limiter_unblock(limiter, "v", 1));
+    ANSWERS(FB_OK, fb_limiter_until_due(limiter, FB_NEVER, &wait));
+    CHECK(wait > UINT64_C(1) << 63);
+    /* No reservation: nothing to give back to a full bucket. */
+    ANSWERS(FB_LATE, fb_limiter_cancel(limiter, "v", 1, 0));
+    ANSWERS(FB_OK, fb_limiter_cancel_with(limiter, "v", 1, UINT64_MAX, NULL, FB_NEVER));
+    ANSWERS(FB_OK, fb_limiter_peek(limiter, "v", 1, &verdict));
+    CHECK(verdict.remaining == 1000);
+}
+
+static void requests_together(void) {
+    fb_request requests[17];
+    fb_verdict verdicts[17];
+    memset(verdicts, 7, sizeof verdicts);
+    for (int i = 0; i < 17; i++) {
+        requests[i] = fb_request_of(limiter, "t", 1);
+    }
+    FAILS(FB_E_INVALID_ARGUMENT, "requests: got 17; allowed: at most 16",
+          fb_take_all(requests, 17, verdicts));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_take_all(requests, SIZE_MAX, verdicts));
+    /* One that is wrong, after one that is not: neither is asked. */
+    fb_limiter_stats before = fb_limiter_stats_init(), after = fb_limiter_stats_init();
+    ANSWERS(FB_OK, fb_limiter_get_stats(limiter, &before));
+    requests[0].tier = "there is none of that name";
+    requests[1].limiter = (const fb_limiter *)cache;
+    FAILS(FB_E_INVALID_ARGUMENT, "limiter: got a cache handle; allowed: an open limiter handle",
+          fb_take_all(requests, 2, verdicts));
+    requests[1] = fb_request_of(limiter, NULL, 3);
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_take_all(requests, 2, verdicts));
+    requests[1] = fb_request_of(limiter, "t", 1);
+    requests[1].tier = "\xff";
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_take_all(requests, 2, verdicts));
+    ANSWERS(FB_OK, fb_limiter_get_stats(limiter, &after));
+    CHECK(memcmp(&before, &after, sizeof before) == 0);
+    CHECK(verdicts[0].limit == UINT64_C(0x0707070707070707));
+    requests[1] = requests[2];
+    requests[1].cost = UINT64_MAX;
+    ANSWERS(FB_DENIED, fb_take_all(requests, 2, verdicts));
+    CHECK(verdicts[0].retry_after_ns == 0 && verdicts[0].remaining == 1000);
+    CHECK(verdicts[1].retry_after_ns == FB_NEVER && verdicts[2].limit != 1000);
+    ANSWERS(FB_OK, fb_take_all(requests + 1, 0, NULL));
+}
+
+static void headers_and_addresses(void) {
+    char buf[128];
+    memset(buf, '.', sizeof buf);
+    size_t n = 77;
+    fb_limit limit = {"api", {5, 4, 0, UINT64_C(60000000000), UINT64_C(60000000000)}};
+#define REFUSED(words, count, styles)                                                              \
+    FAILS(FB_E_INVALID_ARGUMENT, words, fb_headers(&limit, count, styles, 0, buf, sizeof buf, &n))
+    const char *const known =
+        "style: got \"draft-9\"; allowed: legacy, legacy-delta, draft-6, draft-7, draft-8, draft-10";
+    REFUSED(known, 1, "draft-9");
+    REFUSED(known, 0, "legacy, draft-9");
+    REFUSED(NULL, 1, "legacy,");
+    REFUSED(NULL, 1, ",");
+    REFUSED(NULL, 1, " ");
+    REFUSED(NULL, 1, "Legacy");
+    REFUSED("styles: got \"\\xff\"; allowed: UTF-8", 1, "\xff");
+    const char *const bad[] = {"a\r\nSet-Cookie: x", "na\xc3\xafve", "\x7f", "\t", "\xff"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        limit.name = bad[i];
+        REFUSED(NULL, 1, "legacy");
+        CHECK(strncmp(sentence(), "name: ", 6) == 0);
+    }
+    limit.name = NULL;
+    REFUSED("name: got NULL; allowed: a text that ends with NUL", 1, "legacy");
+#undef REFUSED
+    CHECK(n == 77 && buf[0] == '.');
+    /* Any numbers are a verdict. */
+    memset(&limit.verdict, 0xff, sizeof limit.verdict);
+    limit.verdict.limit = UINT64_MAX - 1;
+    limit.name = "api";
+    char long_buf[1024];
+    ANSWERS(FB_OK, fb_headers(&limit, 1, "legacy, legacy-delta,draft-6,draft-7 ,draft-8,draft-10",
+                              UINT64_MAX - 1, long_buf, sizeof long_buf, &n));
+    CHECK(strlen(long_buf) == n);
+
+    n = 77;
+    const char *const no_peers[] = {"", "localhost", "1.2.3", "1.2.3.4.5", "[::1", "1.2.3.4:99999"};
+    for (size_t i = 0; i < sizeof no_peers / sizeof *no_peers; i++) {
+        ANSWERS(FB_E_INVALID_ARGUMENT,
+                fb_client_address(no_peers[i], NULL, 0, 0, 64, buf, sizeof buf, &n));
+        CHECK(strncmp(sentence(), "address: ", 9) == 0);
+    }
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_client_address("\xff", NULL, 0, 0, 64, buf, sizeof buf, &n));
+    FAILS(FB_E_INVALID_ARGUMENT, "ipv6_prefix: got 129; allowed: 0 to 128",
+          fb_client_address("::1", NULL, 0, 0, 129, buf, sizeof buf, &n));
+    FAILS(FB_E_INVALID_ARGUMENT, "ipv6_prefix: got 320; allowed: 0 to 128",
+          fb_client_address("1.2.3.4", NULL, 0, 0, 320, buf, sizeof buf, &n));
+    CHECK(n == 77 && buf[0] == '.');
+    /* What a client may send cannot fail the call, nor hide who asks. */
+    const char hostile[] = "\xff\xfe, \0,6.6.6.6\0, 10.0.0.9";
+    ANSWERS(FB_OK, fb_client_address("10.0.0.1", hostile, sizeof hostile - 1, 1, 64, buf,
+                                     sizeof buf, &n));
+    CHECK(strcmp(buf, "10.0.0.9") == 0);
+    ANSWERS(FB_OK, fb_client_address("10.0.0.1", hostile, sizeof hostile - 1, SIZE_MAX, 64, buf,
+                                     sizeof buf, &n));
+    CHECK(strcmp(buf, "10.0.0.9") == 0);
+}
+
 static void cache_options(void) {
     fb_cache *none = NULL;
     fb_cache_options options = fb_cache_options_init();
@@ -483,6 +676,9 @@ int main(void) {
     lengths();
     region_options();
     limiter_options();
+    verbs_of_a_limiter();
+    requests_together();
+    headers_and_addresses();
     cache_options();
     breaker_options();
     percents();

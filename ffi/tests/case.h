@@ -50,11 +50,23 @@ struct fb_case_field {
     uint64_t number;
 };
 
+/* A part of a step on several limiters: a request, and what its verdict says. */
+struct fb_case_part {
+    const char *name; /* in headers */
+    const char *on;
+    struct fb_case_bytes key;
+    const char *tier;
+    uint64_t cost;
+    const struct fb_case_field *fields;
+    size_t field_count;
+};
+
 enum fb_case_expect {
     EXPECT_NOTHING,
     EXPECT_NULL,
     EXPECT_NUMBER, /* a bool is 0 or 1 */
-    EXPECT_BYTES,  /* a word has a retry_after_ns in `number`, or UINT64_MAX */
+    EXPECT_BYTES,  /* a word has a retry_after_ns in `number`, or UINT64_MAX;
+                      headers are lines */
     EXPECT_FIELDS
 };
 
@@ -68,7 +80,7 @@ struct fb_case_step {
     uint64_t ns;
     uint64_t ttl_ns;
     uint32_t codec;
-    const char *permit;
+    const char *permit; /* or reservation */
     double percent;
     uint64_t times;
     enum fb_case_expect expect;
@@ -76,6 +88,16 @@ struct fb_case_step {
     struct fb_case_bytes bytes;
     const struct fb_case_field *fields;
     size_t field_count;
+    const struct fb_case_part *parts;
+    size_t part_count;
+    const char *styles; /* joined by commas */
+    const char *peer;
+    const char *forwarded_for;
+    uint64_t trusted_hops;
+    uint32_t ipv6_prefix;
+    /* The error or the refusal that is expected. */
+    const char *code;
+    const char *message;
 };
 
 struct fb_case {

@@ -21,6 +21,16 @@ int main() {
     CHECK(limiter && *limiter->try_allow("k") && *limiter->try_allow("k") &&
           !*limiter->try_allow("k"));
     CHECK(!limiter->allow("k"));
+    CHECK(limiter->try_refund("k")->remaining == 1 && limiter->try_penalize("k")->remaining == 0);
+    CHECK(!limiter->try_block("k", std::chrono::seconds(-1)) && !*limiter->try_unblock("k"));
+    CHECK(!*limiter->try_reserve("k", std::chrono::seconds(1)));
+    forebay::Result<std::optional<forebay::Reservation>> later =
+        limiter->try_reserve("k", std::chrono::hours(1));
+    CHECK(later && *later && (*later)->wait() > std::chrono::minutes(20) && (*later)->cancel());
+    CHECK(!limiter->try_acquire("k", std::chrono::seconds(0))->allowed);
+    CHECK(!forebay::try_take_all({{*limiter, "k"}})->allowed);
+    CHECK(!forebay::try_headers({}, {"none"}) && forebay::try_headers({})->empty());
+    CHECK(*forebay::try_client_address("::ffff:1.2.3.4") == "1.2.3.4");
     CHECK(region->try_attach_cache("c").error().code() == FB_E_NOT_FOUND);
     const forebay::Result<forebay::Cache> cache = region->try_cache("c");
     CHECK(cache && *cache->try_set("k", "v") && *cache->try_get("k") == "v");

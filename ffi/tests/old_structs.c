@@ -289,9 +289,39 @@ static void sizes_that_cut_a_field_are_refused(void) {
     ANSWERS(FB_OK, fb_region_close(no_region));
 }
 
+/* Those without struct_size are in arrays and in each other: they have one size,
+ * and nothing is written behind them. */
+static void other_structs_do_not_grow(void) {
+    if (sizeof(void *) == 8) {
+        CHECK(sizeof(fb_rate) == 32 && sizeof(fb_tier) == 40);
+        CHECK(sizeof(fb_verdict) == 40 && offsetof(fb_verdict, window_ns) == 32);
+        CHECK(sizeof(fb_request) == 48 && offsetof(fb_request, now_ns) == 40);
+        CHECK(sizeof(fb_limit) == 48 && offsetof(fb_limit, verdict) == 8);
+    }
+    union {
+        fb_verdict verdicts[3];
+        unsigned char bytes[3 * sizeof(fb_verdict)];
+    } told;
+    fb_limiter_options options = fb_limiter_options_init();
+    options.rate = fb_rate_text("1/s burst 2");
+    fb_limiter *limiter = NULL;
+    ANSWERS(FB_OK, fb_limiter_open(region, "verdicts", &options, &limiter));
+    const fb_request requests[] = {fb_request_of(limiter, "a", 1), fb_request_of(limiter, "b", 1)};
+    memset(&told, FENCE, sizeof told);
+    ANSWERS(FB_OK, fb_take_all(requests, 2, told.verdicts));
+    CHECK(told.verdicts[1].remaining == 1 && told.verdicts[1].window_ns == UINT64_C(2000000000));
+    CHECK(intact(told.bytes, 2 * sizeof(fb_verdict), sizeof told));
+    memset(&told, FENCE, sizeof told);
+    ANSWERS(FB_OK, fb_limiter_take(limiter, "c", 1, told.verdicts));
+    CHECK(told.verdicts[0].window_ns == UINT64_C(2000000000));
+    CHECK(intact(told.bytes, sizeof(fb_verdict), sizeof told));
+    ANSWERS(FB_OK, fb_limiter_close(limiter));
+}
+
 int main(void) {
     ANSWERS(FB_OK, fb_region_open(NULL, &region));
     sizes_that_cut_a_field_are_refused();
+    other_structs_do_not_grow();
     shorter_options_have_the_defaults();
     longer_options_must_be_zero_where_they_are_unknown();
     answers_are_cut_or_completed();

@@ -5,7 +5,14 @@
 
 #include <stdlib.h>
 
-/* The objects and permits of one case, by name. */
+/* Tokens that were reserved, and what gives them back. */
+struct reservation {
+    const char *name;
+    const struct fb_case_step *step;
+    uint64_t due_ns;
+};
+
+/* The objects, permits and reservations of one case, by name. */
 struct world {
     const struct fb_case *the_case;
     fb_region *region;
@@ -16,6 +23,8 @@ struct world {
     const char *permit_names[32];
     uint64_t permits[32];
     size_t permit_count;
+    struct reservation reservations[32];
+    size_t reservation_count;
 };
 
 static size_t step_number;
@@ -118,10 +127,10 @@ struct named {
     uint64_t value;
 };
 
-static void fields(const struct world *world, const struct fb_case_step *step,
-                   const struct named *answer, size_t count) {
-    for (size_t i = 0; i < step->field_count; i++) {
-        const struct fb_case_field *wanted = &step->fields[i];
+static void compare(const struct world *world, const struct fb_case_field *expected,
+                    size_t expected_count, const struct named *answer, size_t count) {
+    for (size_t i = 0; i < expected_count; i++) {
+        const struct fb_case_field *wanted = &expected[i];
         size_t at = 0;
         while (at < count && strcmp(answer[at].name, wanted->name) != 0) {
             at++;
@@ -135,14 +144,124 @@ static void fields(const struct world *world, const struct fb_case_step *step,
     }
 }
 
+static void fields(const struct world *world, const struct fb_case_step *step,
+                   const struct named *answer, size_t count) {
+    compare(world, step->fields, step->field_count, answer, count);
+}
+
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static void on_limiter(const struct world *world, const struct fb_case_step *step,
+static void told(const struct world *world, const struct fb_case_field *expected, size_t count,
+                 const fb_verdict *verdict) {
+    const int allowed = verdict->retry_after_ns == 0;
+    const struct named answer[] = {
+        {"allowed", (uint64_t)allowed},
+        {"limit", verdict->limit},
+        {"remaining", verdict->remaining},
+        {"retry_after_ns", allowed ? FB_NEVER : verdict->retry_after_ns},
+        {"reset_after_ns", verdict->reset_after_ns},
+        {"window_ns", verdict->window_ns},
+    };
+    compare(world, expected, count, answer, COUNT(answer));
+}
+
+/* The functions with all arguments, or the short ones where they say the same. */
+static fb_status ask(const struct fb_case_step *step, const fb_limiter *limiter, struct owned key,
+                     fb_verdict *verdict) {
+    const char *verb = step->verb;
+    const int plain = step->tier == NULL && step->cost == 1;
+    if (strcmp(verb, "peek") == 0) {
+        return plain ? fb_limiter_peek(limiter, key.data, key.length, verdict)
+                     : fb_limiter_peek_with(limiter, key.data, key.length, step->cost, step->tier,
+                                            FB_NOW, verdict);
+    }
+    if (strcmp(verb, "refund") == 0) {
+        return step->tier == NULL
+                   ? fb_limiter_refund(limiter, key.data, key.length, step->cost, verdict)
+                   : fb_limiter_refund_with(limiter, key.data, key.length, step->cost, step->tier,
+                                            verdict);
+    }
+    if (strcmp(verb, "penalize") == 0) {
+        return step->tier == NULL
+                   ? fb_limiter_penalize(limiter, key.data, key.length, step->cost, verdict)
+                   : fb_limiter_penalize_with(limiter, key.data, key.length, step->cost,
+                                              step->tier, FB_NOW, verdict);
+    }
+    if (strcmp(verb, "acquire") == 0) {
+        return plain ? fb_limiter_acquire(limiter, key.data, key.length, step->ns, verdict)
+                     : fb_limiter_acquire_with(limiter, key.data, key.length, step->cost,
+                                               step->tier, FB_NOW, step->ns, verdict);
+    }
+    /* "allow" and "enforce" are for the other languages: the status says it. */
+    CHECK(strcmp(verb, "take") == 0 || strcmp(verb, "allow") == 0 || strcmp(verb, "enforce") == 0);
+    return plain ? fb_limiter_take(limiter, key.data, key.length, verdict)
+                 : fb_limiter_take_with(limiter, key.data, key.length, step->cost, step->tier,
+                                        FB_NOW, verdict);
+}
+
+static void reserve(struct world *world, const struct fb_case_step *step,
+                    const fb_limiter *limiter, struct owned key) {
+    struct reservation reservation = {step->permit, step, 0};
+    uint64_t wait = 0, left = 0;
+    fb_verdict refusal;
+    const fb_status said =
+        step->tier == NULL && step->cost == 1
+            ? fb_limiter_reserve(limiter, key.data, key.length, step->ns, &wait,
+                                 &reservation.due_ns, &refusal)
+            : fb_limiter_reserve_with(limiter, key.data, key.length, step->cost, step->tier, FB_NOW,
+                                      step->ns, &wait, &reservation.due_ns, &refusal);
+    if (step->expect == EXPECT_BYTES) {
+        CHECK(strcmp(step->bytes.data, "refused") == 0);
+        equal(world, "reserve", (uint64_t)said, FB_DENIED);
+        CHECK(refusal.retry_after_ns > 0);
+        return;
+    }
+    equal(world, "reserve", (uint64_t)said, FB_OK);
+    const struct named answer[] = {{"wait_ns", wait}};
+    fields(world, step, answer, 1);
+    ANSWERS(FB_OK, fb_limiter_until_due(limiter, reservation.due_ns, &left));
+    equal(world, "what is left to wait", left, wait);
+    if (reservation.name != NULL && CHECK(world->reservation_count < 32)) {
+        world->reservations[world->reservation_count++] = reservation;
+    }
+}
+
+static void cancel(struct world *world, const struct fb_case_step *step,
+                   const fb_limiter *limiter) {
+    size_t at = world->reservation_count;
+    while (at > 0 && strcmp(world->reservations[at - 1].name, step->permit) != 0) {
+        at--;
+    }
+    if (!CHECK(at > 0)) {
+        return;
+    }
+    const struct reservation of = world->reservations[at - 1];
+    const struct owned key = spell(of.step->key);
+    const fb_status said =
+        of.step->tier == NULL && of.step->cost == 1
+            ? fb_limiter_cancel(limiter, key.data, key.length, of.due_ns)
+            : fb_limiter_cancel_with(limiter, key.data, key.length, of.step->cost, of.step->tier,
+                                     of.due_ns);
+    CHECK(said == FB_OK || said == FB_LATE);
+    equal(world, "cancel", said == FB_OK, step->number);
+    free(key.data);
+}
+
+static void on_limiter(struct world *world, const struct fb_case_step *step,
                        fb_limiter *limiter) {
     const struct owned key = spell(step->key);
-    if (strcmp(step->verb, "reset") == 0) {
-        const fb_status said = fb_limiter_reset(limiter, key.data, key.length);
-        equal(world, "reset", said == FB_OK, step->number);
+    if (strcmp(step->verb, "reset") == 0 || strcmp(step->verb, "unblock") == 0) {
+        const fb_status said =
+            (step->verb[0] == 'r' ? fb_limiter_reset : fb_limiter_unblock)(limiter, key.data,
+                                                                           key.length);
+        CHECK(said == FB_OK || said == FB_MISS);
+        equal(world, step->verb, said == FB_OK, step->number);
+    } else if (strcmp(step->verb, "block") == 0) {
+        ANSWERS(FB_OK, fb_limiter_block(limiter, key.data, key.length, step->ns));
+    } else if (strcmp(step->verb, "reserve") == 0) {
+        reserve(world, step, limiter, key);
+    } else if (strcmp(step->verb, "cancel") == 0) {
+        cancel(world, step, limiter);
     } else if (strcmp(step->verb, "stats") == 0) {
         fb_limiter_stats stats = fb_limiter_stats_init();
         ANSWERS(FB_OK, fb_limiter_get_stats(limiter, &stats));
@@ -154,24 +273,90 @@ static void on_limiter(const struct world *world, const struct fb_case_step *ste
         fields(world, step, answer, COUNT(answer));
     } else {
         fb_verdict verdict;
-        const int peek = strcmp(step->verb, "peek") == 0;
-        const fb_status said =
-            (peek ? fb_limiter_peek_with : fb_limiter_take_with)(
-                limiter, key.data, key.length, step->cost, step->tier, FB_NOW, &verdict);
+        const fb_status said = ask(step, limiter, key, &verdict);
         CHECK(said == FB_OK || said == FB_DENIED);
+        CHECK((said == FB_OK) == (verdict.retry_after_ns == 0));
         if (step->expect == EXPECT_NUMBER) {
             equal(world, step->verb, said == FB_OK, step->number);
         }
-        const struct named answer[] = {
-            {"allowed", said == FB_OK},
-            {"limit", verdict.limit},
-            {"remaining", verdict.remaining},
-            {"retry_after_ns", said == FB_OK ? FB_NEVER : verdict.retry_after_ns},
-            {"reset_after_ns", verdict.reset_after_ns},
-        };
-        fields(world, step, answer, COUNT(answer));
+        told(world, step->fields, step->field_count, &verdict);
+        if (step->message != NULL) {
+            char words[256];
+            fb_limiter_refusal(limiter, verdict.retry_after_ns, words, sizeof words);
+            holds(world, said == FB_DENIED && strcmp(words, step->message) == 0, words, 0, 0);
+        }
     }
     free(key.data);
+}
+
+static fb_limiter *limiter_named(const struct world *world, const char *name) {
+    for (size_t at = 0; at < world->the_case->object_count; at++) {
+        if (strcmp(world->the_case->objects[at].name, name) == 0) {
+            return world->limiters[at];
+        }
+    }
+    return NULL;
+}
+
+enum { MOST_PARTS = 16 };
+
+/* Steps that are not on one object. */
+static void on_none(const struct world *world, const struct fb_case_step *step) {
+    struct owned keys[MOST_PARTS];
+    fb_request requests[MOST_PARTS];
+    fb_verdict verdicts[MOST_PARTS];
+    fb_limit limits[MOST_PARTS];
+    char text[2048];
+    size_t length = 0;
+    if (!CHECK(step->part_count <= MOST_PARTS)) {
+        return;
+    }
+    for (size_t i = 0; i < step->part_count; i++) {
+        const struct fb_case_part *part = &step->parts[i];
+        keys[i] = spell(part->key);
+        requests[i] =
+            fb_request_of(limiter_named(world, part->on), keys[i].data, keys[i].length);
+        requests[i].cost = part->cost;
+        requests[i].tier = part->tier;
+    }
+    if (strcmp(step->verb, "take_all") == 0) {
+        const fb_status said = fb_take_all(requests, step->part_count, verdicts);
+        CHECK(said == FB_OK || said == FB_DENIED);
+        equal(world, "take_all", said == FB_OK, step->number);
+        for (size_t i = 0; i < step->part_count; i++) {
+            told(world, step->parts[i].fields, step->parts[i].field_count, &verdicts[i]);
+        }
+    } else if (strcmp(step->verb, "headers") == 0) {
+        for (size_t i = 0; i < step->part_count; i++) {
+            const fb_request *of = &requests[i];
+            const fb_status said = fb_limiter_take_with(of->limiter, of->key, of->key_len, of->cost,
+                                                        of->tier, FB_NOW, &limits[i].verdict);
+            CHECK(said == FB_OK || said == FB_DENIED);
+            limits[i].name = step->parts[i].name;
+        }
+        ANSWERS(FB_OK, fb_headers(limits, step->part_count, step->styles, step->ns, text,
+                                  sizeof text, &length));
+        holds(world, strlen(text) == length && strcmp(text, step->bytes.data) == 0, text, length,
+              step->bytes.length);
+    } else if (strcmp(step->verb, "client_address") == 0) {
+        const char *forwarded = step->forwarded_for;
+        const fb_status said = fb_client_address(
+            step->peer, forwarded, forwarded != NULL ? strlen(forwarded) : 0,
+            (size_t)step->trusted_hops, step->ipv6_prefix, text, sizeof text, &length);
+        if (step->code != NULL) {
+            holds(world, strcmp(fb_status_name(said), step->code) == 0, step->code, 0, 0);
+            holds(world, strcmp(sentence(), step->message) == 0, sentence(), 0, 0);
+        } else {
+            equal(world, "client_address", (uint64_t)said, FB_OK);
+            holds(world, strlen(text) == length && strcmp(text, step->bytes.data) == 0, text,
+                  length, step->bytes.length);
+        }
+    } else {
+        holds(world, 0, step->verb, 0, 0);
+    }
+    for (size_t i = 0; i < step->part_count; i++) {
+        free(keys[i].data);
+    }
 }
 
 static void *grow(void *context, size_t length) {
@@ -344,8 +529,12 @@ static void take_step(struct world *world, const struct fb_case_step *step) {
         ANSWERS(FB_OK, fb_region_advance(world->region, step->ns));
         return;
     }
+    if (step->on == NULL) {
+        on_none(world, step);
+        return;
+    }
     for (size_t at = 0; at < world->the_case->object_count; at++) {
-        if (step->on != NULL && strcmp(world->the_case->objects[at].name, step->on) == 0) {
+        if (strcmp(world->the_case->objects[at].name, step->on) == 0) {
             if (world->limiters[at] != NULL) {
                 on_limiter(world, step, world->limiters[at]);
             } else if (world->caches[at] != NULL) {

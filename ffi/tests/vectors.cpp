@@ -6,6 +6,7 @@
 
 #include <forebay.hpp>
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <variant>
@@ -70,9 +71,9 @@ std::string spell(fb_case_bytes bytes) {
     return spelled;
 }
 
-void fields(const fb_case_step &step, const Fields &answer) {
-    for (std::size_t i = 0; i < step.field_count; i++) {
-        const fb_case_field &wanted = step.fields[i];
+void compare(const fb_case_field *expected, std::size_t expected_count, const Fields &answer) {
+    for (std::size_t i = 0; i < expected_count; i++) {
+        const fb_case_field &wanted = expected[i];
         const auto found = answer.find(wanted.name);
         if (found == answer.end()) {
             holds(false, std::string("unknown field ") + wanted.name);
@@ -81,6 +82,19 @@ void fields(const fb_case_step &step, const Fields &answer) {
                   wanted.null ? std::nullopt : std::optional(wanted.number));
         }
     }
+}
+
+void fields(const fb_case_step &step, const Fields &answer) {
+    compare(step.fields, step.field_count, answer);
+}
+
+Fields told(const forebay::Verdict &verdict) {
+    return {{"allowed", verdict.allowed},
+            {"limit", verdict.limit},
+            {"remaining", verdict.remaining},
+            {"retry_after_ns", count(verdict.retry_after)},
+            {"reset_after_ns", count(verdict.reset_after)},
+            {"window_ns", count(verdict.window)}};
 }
 
 Object open(const forebay::Region &region, const fb_case_object &object) {
@@ -153,6 +167,7 @@ struct World {
     std::optional<forebay::Region> region;
     std::map<std::string, Object> objects;
     std::map<std::string, forebay::Permit> permits;
+    std::map<std::string, forebay::Reservation> reservations;
 
     void operator()(const forebay::Limiter &limiter, const fb_case_step &step) {
         const std::string_view verb = step.verb;
@@ -174,14 +189,44 @@ struct World {
                           {"unknown_tier", stats.unknown_tier},
                           {"contended", stats.contended},
                           {"slots", stats.slots}});
+        } else if (verb == "unblock") {
+            equal("unblock", limiter.unblock(key), step.number);
+        } else if (verb == "block") {
+            limiter.block(key, nanoseconds(step.ns));
         } else if (verb == "take" || verb == "peek") {
-            const forebay::Verdict verdict =
-                verb == "take" ? limiter.take(key, charge) : limiter.peek(key, charge);
-            fields(step, {{"allowed", verdict.allowed},
-                          {"limit", verdict.limit},
-                          {"remaining", verdict.remaining},
-                          {"retry_after_ns", count(verdict.retry_after)},
-                          {"reset_after_ns", count(verdict.reset_after)}});
+            fields(step, told(verb == "take" ? limiter.take(key, charge) : limiter.peek(key, charge)));
+        } else if (verb == "refund") {
+            fields(step, told(step.tier == nullptr ? limiter.refund(key, step.cost)
+                                                   : limiter.refund(key, charge)));
+        } else if (verb == "penalize") {
+            fields(step, told(step.tier == nullptr ? limiter.penalize(key, step.cost)
+                                                   : limiter.penalize(key, charge)));
+        } else if (verb == "acquire") {
+            fields(step, told(limiter.acquire(key, nanoseconds(step.ns), charge)));
+        } else if (verb == "enforce") {
+            try {
+                fields(step, told(limiter.enforce(key, charge)));
+                holds(step.message == nullptr, "enforce: admitted");
+            } catch (const forebay::Limited &limited) {
+                holds(step.message != nullptr && limited.what() == std::string_view(step.message),
+                      limited.what());
+                holds(limited.limiter() == step.on && !limited.verdict().allowed, "limited");
+            }
+        } else if (verb == "reserve") {
+            forebay::Verdict refusal{};
+            std::optional<forebay::Reservation> reservation =
+                limiter.reserve(key, nanoseconds(step.ns), charge, &refusal);
+            if (step.expect == EXPECT_BYTES) {
+                holds(!reservation && refusal.limit > 0, "reserve: refused");
+            } else if (reservation) {
+                fields(step, {{"wait_ns", count(reservation->wait())}});
+                equal("due", count(reservation->due()), count(region->now() + reservation->wait()));
+                reservations.insert_or_assign(step.permit, std::move(*reservation));
+            } else {
+                holds(false, "reserve: not refused");
+            }
+        } else if (verb == "cancel") {
+            equal("cancel", reservations.at(step.permit).cancel(), step.number);
         } else {
             holds(false, "unknown verb " + std::string(verb));
         }
@@ -320,6 +365,62 @@ struct World {
     }
 };
 
+/// Steps that are not on one object.
+void on_none(const World &world, const fb_case_step &step) {
+    const std::string_view verb = step.verb;
+    std::vector<std::string> keys;
+    std::vector<forebay::Request> requests;
+    std::vector<forebay::Limit> limits;
+    keys.reserve(step.part_count);
+    for (std::size_t i = 0; i < step.part_count; i++) {
+        const fb_case_part &part = step.parts[i];
+        const auto &limiter = std::get<forebay::Limiter>(world.objects.at(part.on));
+        keys.push_back(spell(part.key));
+        const forebay::Charge charge = forebay::Charge(part.cost).tier(part.tier);
+        if (verb == "headers") {
+            limits.emplace_back(part.name, limiter.take(keys[i], charge));
+        } else {
+            requests.emplace_back(limiter, keys[i], charge);
+        }
+    }
+    if (verb == "take_all") {
+        const forebay::TakenAll taken = forebay::take_all(requests);
+        equal("take_all", taken.allowed, step.number);
+        holds(taken.verdicts.size() == step.part_count, "take_all: as many verdicts");
+        for (std::size_t i = 0; i < step.part_count; i++) {
+            compare(step.parts[i].fields, step.parts[i].field_count, told(taken.verdicts[i]));
+        }
+    } else if (verb == "headers") {
+        std::vector<std::string_view> styles;
+        std::string_view left = step.styles;
+        while (!left.empty()) {
+            const std::size_t comma = std::min(left.find(','), left.size());
+            styles.push_back(left.substr(0, comma));
+            left.remove_prefix(std::min(comma + 1, left.size()));
+        }
+        const std::chrono::system_clock::time_point wall{
+            std::chrono::duration_cast<std::chrono::system_clock::duration>(nanoseconds(step.ns))};
+        std::string lines;
+        for (const auto &[name, value] : forebay::headers(limits, styles, wall)) {
+            lines += name + ": " + value + "\r\n";
+        }
+        holds(lines == spell(step.bytes), lines);
+    } else if (verb == "client_address") {
+        const forebay::Result<std::string> address = forebay::try_client_address(
+            step.peer, step.forwarded_for == nullptr ? "" : step.forwarded_for,
+            static_cast<std::size_t>(step.trusted_hops), step.ipv6_prefix);
+        if (address) {
+            holds(step.code == nullptr && *address == spell(step.bytes), *address);
+        } else {
+            holds(step.code != nullptr && address.error().code_name() == std::string_view(step.code) &&
+                      address.error().what() == std::string_view(step.message),
+                  address.error().what());
+        }
+    } else {
+        holds(false, "unknown verb " + std::string(verb));
+    }
+}
+
 void run() {
     World world;
     world.region = forebay::Region::open_private(
@@ -344,6 +445,8 @@ void run() {
         for (std::uint64_t times = 0; times < step.times; times++) {
             if (std::string_view(step.verb) == "advance") {
                 world.region->advance(nanoseconds(step.ns));
+            } else if (step.on == nullptr) {
+                on_none(world, step);
             } else {
                 std::visit([&](const auto &object) { world(object, step); },
                            world.objects.at(step.on));

@@ -13,15 +13,16 @@ type Verb = (&'static str, [&'static str; 4], &'static str);
 
 struct Object {
     name: &'static str,
-    /// The file of core that has its face, and the type in it.
-    rust: (&'static str, &'static str),
+    /// The files of core that have its face, and the type in them; none for
+    /// functions.
+    rust: (&'static [&'static str], &'static str),
     verbs: &'static [Verb],
 }
 
-const OBJECTS: [Object; 5] = [
+const OBJECTS: [Object; 7] = [
     Object {
         name: "Region",
-        rust: ("region", "Region"),
+        rust: (&["region/mod.rs"], "Region"),
         verbs: &[
             ("open", ["fb_region_open", "open", "open", "open"], ""),
             (
@@ -45,6 +46,7 @@ const OBJECTS: [Object; 5] = [
                 ["fb_region_advance", "advance", "advance", "advance"],
                 "",
             ),
+            ("sleep_until", ["", "", "", ""], "for bindings"),
             (
                 "is_shared",
                 ["fb_region_path", "path", "shared", "isShared"],
@@ -91,13 +93,16 @@ const OBJECTS: [Object; 5] = [
     },
     Object {
         name: "Limiter",
-        rust: ("limiter", "Limiter"),
+        rust: (
+            &[
+                "limiter/mod.rs",
+                "limiter/waiting.rs",
+                "limiter/together.rs",
+            ],
+            "Limiter",
+        ),
         verbs: &[
-            (
-                "name",
-                ["", "", "name", "name"],
-                "C, C++: the caller has it",
-            ),
+            ("name", ["fb_limiter_name", "name", "name", "name"], ""),
             (
                 "allow",
                 ["", "allow", "allow", "allow"],
@@ -122,6 +127,72 @@ const OBJECTS: [Object; 5] = [
             ),
             ("reset", ["fb_limiter_reset", "reset", "reset", "reset"], ""),
             (
+                "refund",
+                ["fb_limiter_refund", "refund", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "refund_with",
+                ["fb_limiter_refund_with", "refund", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "penalize",
+                ["fb_limiter_penalize", "penalize", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "penalize_with",
+                ["fb_limiter_penalize_with", "penalize", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "block",
+                ["fb_limiter_block", "block", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "unblock",
+                ["fb_limiter_unblock", "unblock", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "reserve",
+                ["fb_limiter_reserve", "reserve", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "reserve_with",
+                ["fb_limiter_reserve_with", "reserve", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "acquire",
+                ["fb_limiter_acquire", "acquire", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "acquire_with",
+                ["fb_limiter_acquire_with", "acquire", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "acquire_async",
+                ["", "", "", ""],
+                "C, C++: reserve, and wait in the program's own way",
+            ),
+            ("enforce", ["", "enforce", "", ""], "C: the status of take"),
+            (
+                "enforce_with",
+                ["", "enforce", "", ""],
+                "C: the status of take",
+            ),
+            (
+                "request",
+                ["fb_request", "Request", "", ""],
+                "only take_all uses it",
+            ),
+            (
                 "stats",
                 ["fb_limiter_get_stats", "stats", "stats", "stats"],
                 "",
@@ -129,8 +200,29 @@ const OBJECTS: [Object; 5] = [
         ],
     },
     Object {
+        name: "Reservation",
+        rust: (&["limiter/waiting.rs"], "Reservation"),
+        verbs: &[
+            (
+                "wait",
+                ["fb_limiter_until_due", "wait", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "due",
+                ["fb_limiter_reserve", "due", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "cancel",
+                ["fb_limiter_cancel", "cancel", "", ""],
+                "Python, Node: to come",
+            ),
+        ],
+    },
+    Object {
         name: "Cache",
-        rust: ("cache", "Cache"),
+        rust: (&["cache/mod.rs"], "Cache"),
         verbs: &[
             (
                 "name",
@@ -173,7 +265,7 @@ const OBJECTS: [Object; 5] = [
     },
     Object {
         name: "Breaker",
-        rust: ("breaker", "Breaker"),
+        rust: (&["breaker/mod.rs"], "Breaker"),
         verbs: &[
             (
                 "name",
@@ -202,7 +294,7 @@ const OBJECTS: [Object; 5] = [
     },
     Object {
         name: "Histogram",
-        rust: ("histogram", "Histogram"),
+        rust: (&["histogram/mod.rs"], "Histogram"),
         verbs: &[
             (
                 "name",
@@ -236,14 +328,35 @@ const OBJECTS: [Object; 5] = [
             ),
         ],
     },
+    Object {
+        name: "Functions",
+        rust: (&[], ""),
+        verbs: &[
+            (
+                "take_all",
+                ["fb_take_all", "take_all", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "headers",
+                ["fb_headers", "headers", "", ""],
+                "Python, Node: to come",
+            ),
+            (
+                "client_address",
+                ["fb_client_address", "client_address", "", ""],
+                "Python, Node: to come",
+            ),
+        ],
+    },
 ];
 
-/// The statistics in Rust: the module and the type.
-const STATS: [(&str, &str); 4] = [
-    ("region", "RegionStats"),
-    ("limiter", "LimiterStats"),
-    ("cache", "CacheStats"),
-    ("breaker", "BreakerStats"),
+/// The statistics in Rust: the module, its file that has the type, and the type.
+const STATS: [(&str, &str, &str); 4] = [
+    ("region", "mod.rs", "RegionStats"),
+    ("limiter", "verdict.rs", "LimiterStats"),
+    ("cache", "mod.rs", "CacheStats"),
+    ("breaker", "mod.rs", "BreakerStats"),
 ];
 
 const FACES: [(&str, &str); 4] = [
@@ -293,8 +406,8 @@ pub fn parity(check: bool) -> Result<()> {
         }
     }
     let mut figures = 0;
-    for (module, stats) in STATS {
-        figures += same_figures(module, stats)?;
+    for (module, file, stats) in STATS {
+        figures += same_figures(module, file, stats)?;
     }
     let path = root().join("docs/parity.md");
     if !check {
@@ -330,31 +443,34 @@ fn has(text: &str, name: &str) -> bool {
 
 /// Every public method of the Rust type is in the table.
 fn complete(object: &Object) -> Result<()> {
-    let (module, name) = object.rust;
-    let text = read(&format!("core/src/{module}/mod.rs"))?;
-    let start = format!("\nimpl {name} {{\n");
-    let body = text
-        .split_once(&start)
-        .and_then(|(_, rest)| rest.split_once("\n}\n"))
-        .with_context(|| format!("core/src/{module}/mod.rs: no impl of {name}"))?
-        .0;
-    let methods = body
-        .lines()
-        .filter_map(|line| line.strip_prefix("    pub fn "))
-        .filter_map(|line| line.split(['(', '<']).next());
-    for method in methods {
-        ensure!(
-            object.verbs.iter().any(|(rust, ..)| *rust == method),
-            "{name}::{method} is not in the table of xtask/src/parity.rs"
-        );
+    let (files, name) = object.rust;
+    for file in files {
+        let text = read(&format!("core/src/{file}"))?;
+        let start = format!("\nimpl {name} {{\n");
+        let body = text
+            .split_once(&start)
+            .and_then(|(_, rest)| rest.split_once("\n}\n"))
+            .with_context(|| format!("core/src/{file}: no impl of {name}"))?
+            .0;
+        let mut hidden = false;
+        for line in body.lines() {
+            if let Some(method) = line.strip_prefix("    pub fn ") {
+                let method = method.split(['(', '<']).next().unwrap_or_default();
+                ensure!(
+                    hidden || object.verbs.iter().any(|(rust, ..)| *rust == method),
+                    "{name}::{method} is not in the table of xtask/src/parity.rs"
+                );
+            }
+            hidden = line == "    #[doc(hidden)]";
+        }
     }
     Ok(())
 }
 
 /// Whether each face has every figure of a type of statistics, with a comment
 /// on the line above; how many there are.
-fn same_figures(module: &str, stats: &str) -> Result<usize> {
-    let rust = format!("core/src/{module}/mod.rs");
+fn same_figures(module: &str, file: &str, stats: &str) -> Result<usize> {
+    let rust = format!("core/src/{module}/{file}");
     let rust = between(&rust, &format!("pub struct {stats} {{\n"), "\n}\n")?;
     let figures: Vec<&str> = rust
         .lines()

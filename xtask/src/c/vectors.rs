@@ -49,11 +49,15 @@ fn one_case(file: &str, case: &Object, number: usize, tables: &mut String) -> Re
         writeln!(objects, "    {made},")?;
         object_count += 1;
     }
-    ensure!(object_count > 0, "no objects");
-    writeln!(
-        tables,
-        "static const struct fb_case_object objects_{number}[] = {{\n{objects}}};"
-    )?;
+    let objects_name = if object_count > 0 {
+        writeln!(
+            tables,
+            "static const struct fb_case_object objects_{number}[] = {{\n{objects}}};"
+        )?;
+        format!("objects_{number}")
+    } else {
+        "NULL".to_owned()
+    };
 
     let mut steps = String::new();
     let mut step_count = 0;
@@ -87,7 +91,7 @@ fn one_case(file: &str, case: &Object, number: usize, tables: &mut String) -> Re
         }
     };
     Ok(format!(
-        "{{ {}, {}, objects_{number}, {object_count}, {steps_name}, {step_count}, {code}, {message} }}",
+        "{{ {}, {}, {objects_name}, {object_count}, {steps_name}, {step_count}, {code}, {message} }}",
         literal(file.as_bytes()),
         literal(text(case.get("name").context("name")?)?.as_bytes()),
     ))
@@ -220,8 +224,26 @@ fn one_step(step: &Object, case: usize, number: usize, tables: &mut String) -> R
     };
     let known: Vec<&str> = match verb {
         "advance" => vec!["advance_ns"],
-        "allow" | "take" | "peek" => [&KEY[..], &["cost", "tier", "expect"]].concat(),
-        "reset" | "contains" | "delete" | "entry" => [&KEY[..], &["expect"]].concat(),
+        "allow" | "take" | "peek" | "refund" | "penalize" => {
+            [&KEY[..], &["cost", "tier", "expect"]].concat()
+        }
+        "enforce" => [&KEY[..], &["cost", "tier", "expect", "message"]].concat(),
+        "block" => [&KEY[..], &["for_ns"]].concat(),
+        "reserve" => [&KEY[..], &["cost", "tier", "max_wait_ns", "as", "expect"]].concat(),
+        "cancel" => vec!["reservation", "expect"],
+        "acquire" => [&KEY[..], &["cost", "tier", "timeout_ns", "expect"]].concat(),
+        "take_all" => vec!["requests", "verdicts", "expect"],
+        "headers" => vec!["take", "styles", "wall_ns", "expect"],
+        "client_address" => vec![
+            "peer",
+            "forwarded_for",
+            "trusted_hops",
+            "ipv6_prefix",
+            "expect",
+            "code",
+            "message",
+        ],
+        "reset" | "unblock" | "contains" | "delete" | "entry" => [&KEY[..], &["expect"]].concat(),
         "set" => [&KEY[..], &VALUE, &["ttl_ns", "codec", "expect"]].concat(),
         "get" => [&KEY[..], &EXPECT].concat(),
         "clear" | "success" | "failure" | "ignore" => vec!["permit"],
@@ -245,6 +267,10 @@ fn one_step(step: &Object, case: usize, number: usize, tables: &mut String) -> R
     };
     let ns = match verb {
         "advance" => whole("advance_ns", 0)?,
+        "block" => whole("for_ns", 0)?,
+        "reserve" => whole("max_wait_ns", 0)?,
+        "acquire" => whole("timeout_ns", 0)?,
+        "headers" => whole("wall_ns", 0)?,
         _ => whole("ns", 0)?,
     };
     let ttl = match step.get("ttl_ns") {
@@ -271,8 +297,28 @@ fn one_step(step: &Object, case: usize, number: usize, tables: &mut String) -> R
         None => 0.0,
     };
     let expected = expectation(verb, step, case, number, tables)?;
+    let parts = parts(step, case, number, tables)?;
+    let styles = match step.get("styles") {
+        Some(styles) => {
+            let styles = array(styles)?
+                .iter()
+                .map(text)
+                .collect::<Result<Vec<_>>>()?;
+            literal(styles.join(",").as_bytes())
+        }
+        None => "NULL".to_owned(),
+    };
+    let address = format!(
+        "{styles}, {}, {}, UINT64_C({}), {}, {}, {}",
+        quoted("peer")?,
+        quoted("forwarded_for")?,
+        whole("trusted_hops", 0)?,
+        whole("ipv6_prefix", 64)?,
+        quoted("code")?,
+        quoted("message")?,
+    );
     Ok(format!(
-        "{{ {}, {}, {}, {}, {}, UINT64_C({}), UINT64_C({ns}), UINT64_C({ttl}), {codec}, {}, {percent:?}, {}, {expected} }}",
+        "{{ {}, {}, {}, {}, {}, UINT64_C({}), UINT64_C({ns}), UINT64_C({ttl}), {codec}, {}, {percent:?}, {}, {expected}, {parts}, {address} }}",
         literal(verb.as_bytes()),
         quoted("on")?,
         bytes(step, "key")?,
@@ -280,11 +326,87 @@ fn one_step(step: &Object, case: usize, number: usize, tables: &mut String) -> R
         quoted("tier")?,
         whole("cost", 1)?,
         match verb {
-            "enter" => quoted("as")?,
+            "enter" | "reserve" => quoted("as")?,
+            "cancel" => quoted("reservation")?,
             _ => quoted("permit")?,
         },
         whole("times", 1)?,
     ))
+}
+
+/// `parts, part count`: the requests of a step, with their verdicts.
+fn parts(step: &Object, case: usize, number: usize, tables: &mut String) -> Result<String> {
+    let Some(requests) = step.get("requests").or_else(|| step.get("take")) else {
+        return Ok("NULL, 0".to_owned());
+    };
+    let requests = array(requests)?;
+    let verdicts = step.get("verdicts").map_or(Ok(&[][..]), array)?;
+    let in_headers = step.contains_key("take");
+    ensure!(
+        in_headers || verdicts.len() == requests.len(),
+        "as many verdicts as requests"
+    );
+    let mut rows = String::new();
+    for (at, request) in requests.iter().enumerate() {
+        let request = object(request)?;
+        only(
+            request,
+            &[&KEY[..], &["name", "on", "cost", "tier"]].concat(),
+        )?;
+        let quoted = |field: &str| match request.get(field) {
+            Some(value) => Ok(literal(text(value)?.as_bytes())),
+            None => Ok::<_, anyhow::Error>("NULL".to_owned()),
+        };
+        let cost = match request.get("cost") {
+            Some(cost) => cost.as_u64().context("cost")?,
+            None => 1,
+        };
+        let fields = match verdicts.get(at) {
+            Some(verdict) => {
+                let table = format!("fields_{case}_{number}_{at}");
+                fields(object(verdict)?, &table, tables)?
+            }
+            None => "NULL, 0".to_owned(),
+        };
+        writeln!(
+            rows,
+            "    {{ {}, {}, {}, {}, UINT64_C({cost}), {fields} }},",
+            quoted("name")?,
+            quoted("on")?,
+            bytes(request, "key")?,
+            quoted("tier")?,
+        )?;
+    }
+    if requests.is_empty() {
+        return Ok("NULL, 0".to_owned());
+    }
+    writeln!(
+        tables,
+        "static const struct fb_case_part parts_{case}_{number}[] = {{\n{rows}}};"
+    )?;
+    Ok(format!("parts_{case}_{number}, {}", requests.len()))
+}
+
+/// `fields, field count`: what an answer is compared with.
+fn fields(expected: &Object, table: &str, tables: &mut String) -> Result<String> {
+    let mut rows = String::new();
+    for (field, given) in expected {
+        let (null, number) = match given {
+            Value::Null => (1, 0),
+            Value::Bool(yes) => (0, u64::from(*yes)),
+            _ => (0, given.as_u64().with_context(|| field.clone())?),
+        };
+        let field = literal(field.as_bytes());
+        write!(rows, "{{ {field}, {null}, UINT64_C({number}) }}, ")?;
+    }
+    if expected.is_empty() {
+        return Ok("NULL, 0".to_owned());
+    }
+    writeln!(
+        tables,
+        "static const struct fb_case_field {table}[] = {{ {rows}}};"
+    )?;
+    Ok(format!("{table}, {}", expected.len()))
 }
 
 /// `kind, number, bytes, fields, field count`.
@@ -329,38 +451,28 @@ fn expectation(
                 repeated(word.as_bytes(), 1)
             ))
         }
-        Value::Object(fields) => {
-            let mut rows = String::new();
-            let mut value = NO_BYTES.to_owned();
-            let mut count = 0;
-            for (field, given) in fields {
-                if VALUE.contains(&field.as_str()) {
-                    value = bytes(fields, "value")?;
-                    continue;
-                }
-                let (null, number) = match given {
-                    Value::Null => (1, 0),
-                    Value::Bool(yes) => (0, u64::from(*yes)),
-                    _ => (0, given.as_u64().with_context(|| field.clone())?),
-                };
-                write!(
-                    rows,
-                    "{{ {}, {null}, UINT64_C({number}) }}, ",
-                    literal(field.as_bytes())
-                )?;
-                count += 1;
-            }
-            if count == 0 {
-                return Ok(format!("EXPECT_FIELDS, 0, {value}, NULL, 0"));
-            }
-            let table = format!("fields_{case}_{number}");
-            writeln!(
-                tables,
-                "static const struct fb_case_field {table}[] = {{ {rows}}};"
-            )?;
-            Ok(format!("EXPECT_FIELDS, 0, {value}, {table}, {count}"))
+        Value::Object(expected) => {
+            let value = match VALUE.iter().any(|form| expected.contains_key(*form)) {
+                true => bytes(expected, "value")?,
+                false => NO_BYTES.to_owned(),
+            };
+            let mut others = expected.clone();
+            others.retain(|field, _| !VALUE.contains(&field.as_str()));
+            let fields = fields(&others, &format!("fields_{case}_{number}"), tables)?;
+            Ok(format!("EXPECT_FIELDS, 0, {value}, {fields}"))
         }
-        Value::Array(_) => bail!("expect: an array"),
+        // Headers, as the lines of a response.
+        Value::Array(headers) => {
+            let mut lines = String::new();
+            for header in headers {
+                let [name, value] = array(header)? else {
+                    bail!("expect: not [name, value]");
+                };
+                write!(lines, "{}: {}\r\n", text(name)?, text(value)?)?;
+            }
+            let lines = repeated(lines.as_bytes(), 1);
+            Ok(format!("EXPECT_BYTES, UINT64_MAX, {lines}, NULL, 0"))
+        }
     }
 }
 
