@@ -13,15 +13,16 @@ type Verb = (&'static str, [&'static str; 4], &'static str);
 
 struct Object {
     name: &'static str,
-    /// The file of core that has its face, and the type in it.
-    rust: (&'static str, &'static str),
+    /// The file of core that has its face, and the type in it; functions have
+    /// no type.
+    rust: Option<(&'static str, &'static str)>,
     verbs: &'static [Verb],
 }
 
-const OBJECTS: [Object; 5] = [
+const OBJECTS: [Object; 7] = [
     Object {
         name: "Region",
-        rust: ("region", "Region"),
+        rust: Some(("region/mod", "Region")),
         verbs: &[
             ("open", ["fb_region_open", "open", "open", "open"], ""),
             (
@@ -44,6 +45,11 @@ const OBJECTS: [Object; 5] = [
                 "advance",
                 ["fb_region_advance", "advance", "advance", "advance"],
                 "",
+            ),
+            (
+                "sleep_until",
+                ["", "", "", ""],
+                "elsewhere the limiter's acquire waits",
             ),
             (
                 "is_shared",
@@ -91,7 +97,7 @@ const OBJECTS: [Object; 5] = [
     },
     Object {
         name: "Limiter",
-        rust: ("limiter", "Limiter"),
+        rust: Some(("limiter/mod", "Limiter")),
         verbs: &[
             (
                 "name",
@@ -126,11 +132,73 @@ const OBJECTS: [Object; 5] = [
                 ["fb_limiter_get_stats", "stats", "stats", "stats"],
                 "",
             ),
+            (
+                "refund",
+                ["", "", "refund", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "refund_with",
+                ["", "", "refund", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "penalize",
+                ["", "", "penalize", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "penalize_with",
+                ["", "", "penalize", ""],
+                "not yet in C, C++ and Node",
+            ),
+            ("block", ["", "", "block", ""], "not yet in C, C++ and Node"),
+            (
+                "unblock",
+                ["", "", "unblock", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "reserve",
+                ["", "", "reserve", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "reserve_with",
+                ["", "", "reserve", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "acquire",
+                ["", "", "acquire", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "acquire_with",
+                ["", "", "acquire", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "acquire_async",
+                ["", "", "acquire_async", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "enforce",
+                ["", "", "enforce", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "enforce_with",
+                ["", "", "enforce", ""],
+                "not yet in C, C++ and Node",
+            ),
+            ("request", ["", "", "take_all", ""], "only take_all uses it"),
         ],
     },
     Object {
         name: "Cache",
-        rust: ("cache", "Cache"),
+        rust: Some(("cache/mod", "Cache")),
         verbs: &[
             (
                 "name",
@@ -173,7 +241,7 @@ const OBJECTS: [Object; 5] = [
     },
     Object {
         name: "Breaker",
-        rust: ("breaker", "Breaker"),
+        rust: Some(("breaker/mod", "Breaker")),
         verbs: &[
             (
                 "name",
@@ -202,7 +270,7 @@ const OBJECTS: [Object; 5] = [
     },
     Object {
         name: "Histogram",
-        rust: ("histogram", "Histogram"),
+        rust: Some(("histogram/mod", "Histogram")),
         verbs: &[
             (
                 "name",
@@ -236,14 +304,48 @@ const OBJECTS: [Object; 5] = [
             ),
         ],
     },
+    Object {
+        name: "Reservation",
+        rust: Some(("limiter/waiting", "Reservation")),
+        verbs: &[
+            ("wait", ["", "", "wait", ""], "not yet in C, C++ and Node"),
+            ("due", ["", "", "due", ""], "not yet in C, C++ and Node"),
+            (
+                "cancel",
+                ["", "", "cancel", ""],
+                "not yet in C, C++ and Node",
+            ),
+        ],
+    },
+    Object {
+        name: "Functions",
+        rust: None,
+        verbs: &[
+            (
+                "take_all",
+                ["", "", "take_all", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "headers",
+                ["", "", "headers", ""],
+                "not yet in C, C++ and Node",
+            ),
+            (
+                "client_address",
+                ["", "", "client_address", ""],
+                "not yet in C, C++ and Node",
+            ),
+        ],
+    },
 ];
 
-/// The statistics in Rust: the module and the type.
-const STATS: [(&str, &str); 4] = [
-    ("region", "RegionStats"),
-    ("limiter", "LimiterStats"),
-    ("cache", "CacheStats"),
-    ("breaker", "BreakerStats"),
+/// The statistics in Rust: the module, the file in it, and the type.
+const STATS: [(&str, &str, &str); 4] = [
+    ("region", "mod", "RegionStats"),
+    ("limiter", "verdict", "LimiterStats"),
+    ("cache", "mod", "CacheStats"),
+    ("breaker", "mod", "BreakerStats"),
 ];
 
 const FACES: [(&str, &str); 4] = [
@@ -293,8 +395,8 @@ pub fn parity(check: bool) -> Result<()> {
         }
     }
     let mut figures = 0;
-    for (module, stats) in STATS {
-        figures += same_figures(module, stats)?;
+    for (module, file, stats) in STATS {
+        figures += same_figures(module, file, stats)?;
     }
     let path = root().join("docs/parity.md");
     if !check {
@@ -330,16 +432,21 @@ fn has(text: &str, name: &str) -> bool {
 
 /// Every public method of the Rust type is in the table.
 fn complete(object: &Object) -> Result<()> {
-    let (module, name) = object.rust;
-    let text = read(&format!("core/src/{module}/mod.rs"))?;
+    let Some((module, name)) = object.rust else {
+        return Ok(());
+    };
+    let file = format!("core/src/{module}.rs");
+    let text = read(&file)?;
     let start = format!("\nimpl {name} {{\n");
     let body = text
         .split_once(&start)
         .and_then(|(_, rest)| rest.split_once("\n}\n"))
-        .with_context(|| format!("core/src/{module}/mod.rs: no impl of {name}"))?
+        .with_context(|| format!("{file}: no impl of {name}"))?
         .0;
+    // What is hidden is for bindings.
     let methods = body
-        .lines()
+        .split("    #[doc(hidden)]\n    pub fn ")
+        .flat_map(str::lines)
         .filter_map(|line| line.strip_prefix("    pub fn "))
         .filter_map(|line| line.split(['(', '<']).next());
     for method in methods {
@@ -353,8 +460,8 @@ fn complete(object: &Object) -> Result<()> {
 
 /// Whether each face has every figure of a type of statistics, with a comment
 /// on the line above; how many there are.
-fn same_figures(module: &str, stats: &str) -> Result<usize> {
-    let rust = format!("core/src/{module}/mod.rs");
+fn same_figures(module: &str, file: &str, stats: &str) -> Result<usize> {
+    let rust = format!("core/src/{module}/{file}.rs");
     let rust = between(&rust, &format!("pub struct {stats} {{\n"), "\n}\n")?;
     let figures: Vec<&str> = rust
         .lines()
