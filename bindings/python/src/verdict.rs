@@ -17,10 +17,6 @@ impl Verdict {
     pub fn inner(&self) -> &forebay::Verdict {
         &self.verdict
     }
-
-    fn is_unlimited(&self) -> bool {
-        self.verdict.limit == u64::MAX
-    }
 }
 
 impl From<forebay::Verdict> for Verdict {
@@ -40,13 +36,13 @@ impl Verdict {
     /// The most tokens the key's bucket holds; None when unlimited.
     #[getter]
     fn limit(&self) -> Option<u64> {
-        (!self.is_unlimited()).then_some(self.verdict.limit)
+        limited(self.verdict.limit)
     }
 
-    /// The tokens left; None when unlimited.
+    /// The tokens left; None when unlimited, 0 if the key is blocked then.
     #[getter]
     fn remaining(&self) -> Option<u64> {
-        (!self.is_unlimited()).then_some(self.verdict.remaining)
+        limited(self.verdict.remaining)
     }
 
     /// Seconds until it would be admitted; None when it was, or never can be.
@@ -109,6 +105,11 @@ impl Verdict {
             self.window(),
         )
     }
+}
+
+/// A number of tokens, unless it is the one that stands for no limit.
+fn limited(tokens: u64) -> Option<u64> {
+    (tokens != u64::MAX).then_some(tokens)
 }
 
 /// A verdict's fields, exactly: times are whole nanoseconds.

@@ -34,6 +34,7 @@ __all__ = [
     "Snapshot",
     "Timer",
     "Verdict",
+    "_verdict",
     "client_address",
     "headers",
     "open",
@@ -459,7 +460,7 @@ class Verdict:
 
     @property
     def remaining(self) -> int | None:
-        """The tokens left; None when unlimited."""
+        """The tokens left; None when unlimited, but 0 if the key is blocked."""
 
     @property
     def retry_after(self) -> float | None:
@@ -484,6 +485,15 @@ class Verdict:
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
+def _verdict(
+    allowed: bool,
+    limit: int,
+    remaining: int,
+    retry_after: int | None,
+    reset_after: int,
+    window: int,
+    /,
+) -> Verdict: ...
 @final
 class Cache:
     """A bounded map from keys to values that every language can read.

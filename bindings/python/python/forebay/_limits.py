@@ -39,7 +39,7 @@ async def acquired(
 
 
 def limited(
-    enforce: Callable[[Any, Any, Any], object], key: object, cost: object, tier: object
+    enforce: Callable[[Any, Any, Any], object], key: Any, cost: Any, tier: Any
 ) -> Callable[[F], F]:
     """Decorates a function, a method or an ``async def``: each call is enforced
     first, with what the callables among `key`, `cost` and `tier` make of its

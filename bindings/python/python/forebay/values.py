@@ -34,9 +34,9 @@ Request: TypeAlias = (
 #: A style of rate-limit headers. ``"legacy"`` is ``X-RateLimit-*`` with the
 #: reset in seconds since 1970, ``"legacy-delta"`` with the reset in seconds from
 #: now; the others are those of the IETF's drafts.
-HeaderStyle: TypeAlias = Literal[
-    "legacy", "legacy-delta", "draft-6", "draft-7", "draft-8", "draft-10"
-]
+HeaderStyle: TypeAlias = (
+    Literal["legacy", "legacy-delta"] | Literal["draft-6", "draft-7", "draft-8", "draft-10"]
+)
 
 
 @dataclass(frozen=True, slots=True)
