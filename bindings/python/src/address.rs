@@ -7,10 +7,7 @@ use pyo3::prelude::*;
 
 /// The address that a limiter should count a client by.
 #[pyfunction]
-#[pyo3(
-    signature = (peer, /, forwarded_for=None, trusted_hops=0, ipv6_prefix=64),
-    text_signature = "(peer, /, forwarded_for=None, trusted_hops=0, ipv6_prefix=64)"
-)]
+#[pyo3(signature = (peer, /, forwarded_for=None, trusted_hops=0, ipv6_prefix=64))]
 pub fn client_address(
     py: Python<'_>,
     peer: &str,

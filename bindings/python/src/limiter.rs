@@ -59,6 +59,14 @@ fn time(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     duration("time", value)
 }
 
+/// A cost that was left out.
+const UNSAID: Option<Bound<'_, PyAny>> = None;
+
+/// One that was not, `None` included.
+fn said<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(Some(value.clone()))
+}
+
 fn charge(cost: u64, tier: Option<&str>) -> Charge<'_> {
     Charge {
         cost,
@@ -234,24 +242,26 @@ impl Limiter {
 
     /// Decorates a function or an `async def`: each call is enforced first.
     #[pyo3(
-        signature = (*, key, cost=None, tier=None),
+        signature = (*, key, cost=UNSAID, tier=None),
         text_signature = "($self, *, key, cost=1, tier=None)"
     )]
     fn limit<'py>(
         slf: &Bound<'py, Self>,
         key: &Bound<'py, PyAny>,
-        cost: Option<&Bound<'py, PyAny>>,
+        #[pyo3(from_py_with = said)] cost: Option<Bound<'py, PyAny>>,
         tier: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let one = 1u64.into_pyobject(py)?.into_any();
-        let cost = cost.unwrap_or(&one);
+        let cost = match cost {
+            Some(cost) => cost,
+            None => 1u64.into_pyobject(py)?.into_any(),
+        };
         // What does not depend on the call is told before there is one.
         if !key.is_callable() {
             with_key(key, |_| ())?;
         }
         if !cost.is_callable() {
-            unsigned("cost", cost)?;
+            unsigned("cost", &cost)?;
         }
         if let Some(tier) = tier.filter(|tier| !tier.is_callable()) {
             tier_of(tier)?;

@@ -242,6 +242,7 @@ def test_a_cost_of_another_type_is_a_type_error(limiter: forebay.Limiter, bad: A
         lambda: limiter.penalize("a", bad),
         lambda: limiter.reserve("a", 1, cost=bad),
         lambda: limiter.acquire("a", 1, cost=bad),
+        lambda: limiter.limit(key="a", cost=bad),
         lambda: forebay.take_all([(limiter, "a"), (limiter, "a", bad)]),
     ]
     for call in calls:

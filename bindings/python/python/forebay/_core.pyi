@@ -494,6 +494,7 @@ def _verdict(
     window: int,
     /,
 ) -> Verdict: ...
+
 @final
 class Cache:
     """A bounded map from keys to values that every language can read.

@@ -6,7 +6,6 @@ the frameworks that ask them.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -22,6 +21,8 @@ async def acquired(
     limiter: Limiter, key: Key, timeout: Duration, cost: int, tier: str | None
 ) -> Verdict:
     """Takes a place in the queue, waits for its time; cancelled, gives it up."""
+    import asyncio  # loaded long since, unless only functions are decorated
+
     place = limiter._place(key, timeout, cost, tier)
     if isinstance(place, Verdict):
         return place
