@@ -6,7 +6,7 @@ use crate::engine::raise;
 use forebay::Error;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDelta, PyDeltaAccess, PyFloat};
+use pyo3::types::{PyBool, PyDelta, PyDeltaAccess, PyFloat, PyString};
 use std::time::Duration;
 
 const DURATION: &str = "0 or more seconds, as a finite number or a timedelta";
@@ -75,6 +75,20 @@ pub fn small(argument: &'static str, value: &Bound<'_, PyAny>) -> PyResult<u32> 
             Err(invalid(argument, value, "0 to 4294967295"))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// A tier's name, or None.
+pub fn tier_of(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    match value.cast::<PyString>() {
+        Ok(tier) => Ok(Some(tier.to_str()?.to_owned())),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "tier: a str or None, not {}",
+            type_name(value)
+        ))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Calling the engine: its errors and panics become exceptions here, and
 //! nowhere else.
 
+use crate::verdict::Verdict;
 use forebay::Error;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -30,8 +31,12 @@ pub fn open<T: Send>(
     py: Python<'_>,
     call: impl FnOnce() -> forebay::Result<T> + Send,
 ) -> PyResult<T> {
-    py.detach(|| catch_unwind(AssertUnwindSafe(call)))
-        .unwrap_or_else(|panic| Err(caught(&*panic)))
+    wait(py, call)?.map_err(|error| raise(py, error))
+}
+
+/// Runs the engine with other Python threads free to go on.
+pub fn wait<T: Send>(py: Python<'_>, call: impl FnOnce() -> T + Send) -> PyResult<T> {
+    py.detach(|| catch_unwind(AssertUnwindSafe(call)).map_err(|panic| caught(&*panic)))
         .map_err(|error| raise(py, error))
 }
 
@@ -84,5 +89,19 @@ pub fn breaker_open(py: Python<'_>, breaker: &str, retry_after: Duration) -> PyE
     CLASS
         .import(py, "forebay.errors", "BreakerOpen")
         .and_then(|class| class.call1((sentence, breaker, retry_after.as_secs_f64())))
+        .map_or_else(|failed| failed, PyErr::from_value)
+}
+
+/// The exception for a request that a limiter refused.
+#[cold]
+pub fn limited(py: Python<'_>, refusal: forebay::Limited) -> PyErr {
+    let sentence = refusal.to_string();
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    CLASS
+        .import(py, "forebay.errors", "Limited")
+        .and_then(|class| {
+            let verdict = Verdict::from(refusal.verdict);
+            class.call1((sentence, &*refusal.limiter, verdict))
+        })
         .map_or_else(|failed| failed, PyErr::from_value)
 }

@@ -1,6 +1,6 @@
 //! `forebay._core`: the engine as Python sees it. The package `forebay` beside
-//! it holds what is better said in Python: exceptions, plain values and the
-//! awaiting of coroutines.
+//! it holds what is better said in Python: exceptions, plain values, the awaiting
+//! of coroutines and the decorators around them.
 //!
 //! Rules that hold in every file here:
 //! - The engine copies out before anything of Python's is made, and copies in
@@ -10,12 +10,14 @@
 //!   that is held for a clone only. Nothing is ever "already borrowed".
 //! - An engine's panic arrives as `forebay.Panic`, an ordinary exception.
 
+mod address;
 mod arguments;
 mod breaker;
 mod cache;
 mod codec;
 mod engine;
 mod guarded;
+mod headers;
 mod histogram;
 mod key;
 mod limiter;
@@ -24,7 +26,9 @@ mod options;
 mod permit;
 mod rate;
 mod region;
+mod reservation;
 mod snapshot;
+mod together;
 mod values;
 mod verdict;
 
@@ -35,16 +39,20 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use crate::{
+        address::client_address,
         breaker::Breaker,
         cache::Cache,
         guarded::Guarded,
+        headers::headers,
         histogram::{Histogram, Timer},
         limiter::Limiter,
         opening::{open, private},
         permit::Permit,
         rate::Rate,
         region::Region,
+        reservation::Reservation,
         snapshot::Snapshot,
-        verdict::Verdict,
+        together::take_all,
+        verdict::{_verdict, Verdict},
     };
 }

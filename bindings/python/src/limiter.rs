@@ -1,27 +1,70 @@
 //! `Limiter`: a token bucket for each key.
 
-use crate::arguments::unsigned;
+use crate::arguments::{duration, tier_of, unsigned};
 use crate::engine;
 use crate::key::with_key;
+use crate::reservation::{wait_out, Reservation};
 use crate::values;
 use crate::verdict::Verdict;
 use forebay::Charge;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use std::time::Duration;
 
 /// Token buckets by key, each refilled at the rate that the key's tier gives.
 #[pyclass(frozen, module = "forebay")]
 pub struct Limiter {
     limiter: forebay::Limiter,
+    /// For its clock, by which those who wait sleep.
+    region: forebay::Region,
 }
 
 impl Limiter {
-    pub fn new(limiter: forebay::Limiter) -> Limiter {
-        Limiter { limiter }
+    pub fn new(limiter: forebay::Limiter, region: forebay::Region) -> Limiter {
+        Limiter { limiter, region }
+    }
+
+    pub fn inner(&self) -> &forebay::Limiter {
+        &self.limiter
+    }
+
+    /// A place in the queue of a key, or the refusal.
+    fn place(
+        &self,
+        key: &Bound<'_, PyAny>,
+        charge: Charge<'_>,
+        max_wait: Duration,
+    ) -> PyResult<Result<forebay::Reservation, forebay::Verdict>> {
+        with_key(key, |key| self.limiter.reserve_with(key, charge, max_wait))
     }
 }
 
 fn cost(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     unsigned("cost", value)
+}
+
+fn tokens(value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    unsigned("tokens", value)
+}
+
+fn max_wait(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    duration("max_wait", value)
+}
+
+fn timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    duration("timeout", value)
+}
+
+fn time(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    duration("time", value)
+}
+
+/// A cost that was left out.
+const UNSAID: Option<Bound<'_, PyAny>> = None;
+
+/// One that was not, `None` included.
+fn said<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(Some(value.clone()))
 }
 
 fn charge(cost: u64, tier: Option<&str>) -> Charge<'_> {
@@ -75,7 +118,164 @@ impl Limiter {
         Ok(verdict.into())
     }
 
-    /// Fills the key's bucket; whether there was anything to reset.
+    /// As `take`, but raises `Limited` if the request may not proceed.
+    #[pyo3(signature = (key, /, cost=1, tier=None))]
+    fn enforce(
+        &self,
+        key: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = cost)] cost: u64,
+        tier: Option<&str>,
+    ) -> PyResult<Verdict> {
+        match with_key(key, |key| {
+            self.limiter.enforce_with(key, charge(cost, tier))
+        })? {
+            Ok(verdict) => Ok(verdict.into()),
+            Err(refusal) => Err(engine::limited(key.py(), refusal)),
+        }
+    }
+
+    /// Gives tokens back that were spent for nothing.
+    #[pyo3(signature = (key, tokens=1, /, *, tier=None))]
+    fn refund(
+        &self,
+        key: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = tokens)] tokens: u64,
+        tier: Option<&str>,
+    ) -> PyResult<Verdict> {
+        let charge = charge(tokens, tier);
+        let verdict = with_key(key, |key| self.limiter.refund_with(key, charge))?;
+        Ok(verdict.into())
+    }
+
+    /// Takes tokens whether they are there or not: the key may be in debt.
+    #[pyo3(signature = (key, tokens=1, /, *, tier=None))]
+    fn penalize(
+        &self,
+        key: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = tokens)] tokens: u64,
+        tier: Option<&str>,
+    ) -> PyResult<Verdict> {
+        let charge = charge(tokens, tier);
+        let verdict = with_key(key, |key| self.limiter.penalize_with(key, charge))?;
+        Ok(verdict.into())
+    }
+
+    /// Refuses the key everything for so long, in every tier.
+    #[pyo3(signature = (key, time, /))]
+    fn block(
+        &self,
+        key: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = time)] time: Duration,
+    ) -> PyResult<()> {
+        with_key(key, |key| self.limiter.block(key, time))
+    }
+
+    /// Ends a block; whether there was one.
+    #[pyo3(signature = (key, /))]
+    fn unblock(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        with_key(key, |key| self.limiter.unblock(key))
+    }
+
+    /// Spends now, to act after `reservation.wait`; None if that were too long.
+    #[pyo3(signature = (key, max_wait, /, *, cost=1, tier=None))]
+    fn reserve(
+        &self,
+        key: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = max_wait)] max_wait: Duration,
+        #[pyo3(from_py_with = cost)] cost: u64,
+        tier: Option<&str>,
+    ) -> PyResult<Option<Reservation>> {
+        let place = self.place(key, charge(cost, tier), max_wait)?;
+        Ok(place
+            .ok()
+            .map(|place| Reservation::new(place, self.region.clone())))
+    }
+
+    /// Waits for the tokens, at most `timeout`, and spends them.
+    #[pyo3(signature = (key, timeout, /, *, cost=1, tier=None))]
+    fn acquire(
+        &self,
+        key: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = timeout)] timeout: Duration,
+        #[pyo3(from_py_with = cost)] cost: u64,
+        tier: Option<&str>,
+    ) -> PyResult<Verdict> {
+        match self.place(key, charge(cost, tier), timeout)? {
+            Ok(place) => wait_out(key.py(), place, &self.region),
+            Err(refusal) => Ok(refusal.into()),
+        }
+    }
+
+    /// `acquire` for asyncio: a coroutine.
+    #[pyo3(signature = (key, timeout, /, *, cost=1, tier=None))]
+    fn acquire_async<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        timeout: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = cost)] cost: u64,
+        tier: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // Told at the call, not when it is awaited.
+        with_key(key, |_| ())?;
+        duration("timeout", timeout)?;
+        static ACQUIRED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        ACQUIRED
+            .import(slf.py(), "forebay._limits", "acquired")?
+            .call1((slf, key, timeout, cost, tier))
+    }
+
+    /// A place in the queue, or the refusal.
+    #[pyo3(signature = (key, timeout, cost, tier, /))]
+    fn _place<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = timeout)] timeout: Duration,
+        #[pyo3(from_py_with = cost)] cost: u64,
+        tier: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Ok(match self.place(key, charge(cost, tier), timeout)? {
+            Ok(place) => Bound::new(py, Reservation::new(place, self.region.clone()))?.into_any(),
+            Err(refusal) => Bound::new(py, Verdict::from(refusal))?.into_any(),
+        })
+    }
+
+    /// Decorates a function or an `async def`: each call is enforced first.
+    #[pyo3(
+        signature = (*, key, cost=UNSAID, tier=None),
+        text_signature = "($self, *, key, cost=1, tier=None)"
+    )]
+    fn limit<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        #[pyo3(from_py_with = said)] cost: Option<Bound<'py, PyAny>>,
+        tier: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let cost = match cost {
+            Some(cost) => cost,
+            None => 1u64.into_pyobject(py)?.into_any(),
+        };
+        // What does not depend on the call is told before there is one.
+        if !key.is_callable() {
+            with_key(key, |_| ())?;
+        }
+        if !cost.is_callable() {
+            unsigned("cost", &cost)?;
+        }
+        if let Some(tier) = tier.filter(|tier| !tier.is_callable()) {
+            tier_of(tier)?;
+        }
+        static LIMITED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        LIMITED.import(py, "forebay._limits", "limited")?.call1((
+            slf.getattr("enforce")?,
+            key,
+            cost,
+            tier,
+        ))
+    }
+
+    /// Fills the key's bucket and ends a block; whether there was either.
     #[pyo3(signature = (key, /))]
     fn reset(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         with_key(key, |key| self.limiter.reset(key))

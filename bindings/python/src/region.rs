@@ -70,7 +70,7 @@ impl Region {
             }
             None => None,
         };
-        engine::open(py, || {
+        let limiter = engine::open(py, || {
             let options = rate.map(|rate| {
                 let mut options = LimiterOptions::new(rate);
                 for (name, rate) in tiers.unwrap_or_default() {
@@ -79,8 +79,8 @@ impl Region {
                 with(options, max_keys, LimiterOptions::max_keys)
             });
             region.limiter(name, options)
-        })
-        .map(Limiter::new)
+        })?;
+        Ok(Limiter::new(limiter, region))
     }
 
     /// A cache: created, or attached to if there is one of that name.

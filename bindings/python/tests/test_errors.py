@@ -98,6 +98,16 @@ def test_errors_survive_pickling() -> None:
     assert (refused.breaker, refused.retry_after) == ("x", 1.5)
 
 
+def test_a_limit_that_refused_survives_pickling(limiter: forebay.Limiter) -> None:
+    limiter.take("a", 5)
+    for cost in (1, 6):
+        with pytest.raises(forebay.Limited) as caught:
+            limiter.enforce("a", cost)
+        home = pickle.loads(pickle.dumps(caught.value))
+        assert (str(home), home.limiter) == (str(caught.value), "api")
+        assert home.verdict == caught.value.verdict == copy.copy(home.verdict)
+
+
 @pytest.mark.parametrize("bad", [None, 7, 1.5, [], {}, object(), True, frozenset()])
 def test_a_key_of_another_type_is_a_type_error(
     limiter: forebay.Limiter, cache: forebay.Cache, bad: Any
@@ -107,6 +117,16 @@ def test_a_key_of_another_type_is_a_type_error(
         limiter.take,
         limiter.peek,
         limiter.reset,
+        limiter.enforce,
+        limiter.refund,
+        limiter.penalize,
+        limiter.unblock,
+        lambda key: limiter.block(key, 1),
+        lambda key: limiter.reserve(key, 1),
+        lambda key: limiter.acquire(key, 1),
+        lambda key: limiter.acquire_async(key, 1),
+        lambda key: limiter.limit(key=key),
+        lambda key: forebay.take_all([(limiter, "a"), (limiter, key)]),
         cache.get,
         cache.get_bytes,
         cache.entry,
@@ -173,6 +193,16 @@ def test_a_number_out_of_range_is_an_invalid_argument(
     calls: list[tuple[str, Callable[[], object]]] = [
         ("cost", lambda: limiter.allow("a", bad)),
         ("cost", lambda: limiter.take("a", cost=bad)),
+        ("cost", lambda: limiter.enforce("a", bad)),
+        ("cost", lambda: limiter.reserve("a", 1, cost=bad)),
+        ("cost", lambda: limiter.acquire("a", 1, cost=bad)),
+        ("cost", lambda: limiter.acquire_async("a", 1, cost=bad)),
+        ("cost", lambda: limiter.limit(key="a", cost=bad)),
+        ("cost", lambda: forebay.take_all([(limiter, "a"), (limiter, "a", bad)])),
+        ("tokens", lambda: limiter.refund("a", bad)),
+        ("tokens", lambda: limiter.penalize("a", bad)),
+        ("trusted_hops", lambda: forebay.client_address("::1", "", bad)),
+        ("ipv6_prefix", lambda: forebay.client_address("::1", ipv6_prefix=bad)),
         ("ns", lambda: histogram.record_ns(bad)),
         ("bytes", lambda: forebay.private(bytes=bad)),
         ("mode", lambda: forebay.open("never-made", mode=bad)),
@@ -205,16 +235,129 @@ def test_large_numbers_that_fit_are_answered(
 
 @pytest.mark.parametrize("bad", [1.5, "1", None, [], Decimal(1)])
 def test_a_cost_of_another_type_is_a_type_error(limiter: forebay.Limiter, bad: Any) -> None:
-    with pytest.raises(TypeError):
-        limiter.allow("a", bad)
+    calls: list[Callable[[], object]] = [
+        lambda: limiter.allow("a", bad),
+        lambda: limiter.enforce("a", bad),
+        lambda: limiter.refund("a", bad),
+        lambda: limiter.penalize("a", bad),
+        lambda: limiter.reserve("a", 1, cost=bad),
+        lambda: limiter.acquire("a", 1, cost=bad),
+        lambda: limiter.limit(key="a", cost=bad),
+        lambda: forebay.take_all([(limiter, "a"), (limiter, "a", bad)]),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError):
+            call()
     assert limiter.peek("a").remaining == 5
+
+
+@pytest.mark.parametrize("bad", [5, b"pro", ["pro"], True])
+def test_a_tier_of_another_type_is_a_type_error(limiter: forebay.Limiter, bad: Any) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: limiter.take("a", tier=bad),
+        lambda: limiter.enforce("a", tier=bad),
+        lambda: limiter.refund("a", tier=bad),
+        lambda: limiter.penalize("a", tier=bad),
+        lambda: limiter.reserve("a", 1, tier=bad),
+        lambda: limiter.acquire("a", 1, tier=bad),
+        lambda: limiter.acquire_async("a", 1, tier=bad),
+        lambda: limiter.limit(key="a", tier=bad),
+        lambda: forebay.take_all([(limiter, "a"), (limiter, "a", 1, bad)]),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="tier"):
+            call()
+    assert limiter.peek("a").remaining == 5
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [None, 5, "api", (), ("api",), ("api", "a"), ["api", "a"], (None, "a"), "six"],
+    ids=repr,
+)
+def test_what_is_no_request_is_a_type_error(limiter: forebay.Limiter, bad: Any) -> None:
+    with pytest.raises(TypeError, match="requests: each a tuple"):
+        forebay.take_all([(limiter, "a"), bad])
+    with pytest.raises(TypeError, match="requests: each a tuple .* not one of 5 items"):
+        forebay.take_all([(limiter, "a"), (limiter, "a", 1, None, bad)])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        forebay.take_all(5)  # type: ignore[arg-type]
+    assert limiter.peek("a").remaining == 5
+
+
+def test_at_most_sixteen_limits_at_once(limiter: forebay.Limiter) -> None:
+    with pytest.raises(forebay.InvalidArgument, match="requests: got 17; allowed: at most 16"):
+        forebay.take_all([(limiter, "a", 0)] * 17)
+    with pytest.raises(forebay.InvalidArgument):
+        forebay.take_all([(limiter, "a", 1, "nobody")] * 17)
+    assert limiter.peek("a").remaining == 5
+    assert limiter.stats().admitted == 0
+
+
+def test_headers_of_what_cannot_be_told_are_refused(limiter: forebay.Limiter) -> None:
+    verdict = limiter.peek("a")
+    for bad in ("a\r\nSet-Cookie: x", "naïve", "\0", "\x7f"):
+        with pytest.raises(forebay.InvalidArgument, match="name: got"):
+            forebay.headers([("api", verdict), (bad, verdict)])
+        with pytest.raises(forebay.InvalidArgument, match="name: got"):
+            verdict.headers(bad, "draft-10")
+    style: Any
+    for style in ("", "draft-9", "LEGACY", "legacy "):
+        with pytest.raises(forebay.InvalidArgument, match="style: got .*; allowed: legacy, "):
+            verdict.headers("api", style)
+    for style in (None, 8, b"legacy", ["legacy"]):
+        with pytest.raises(TypeError, match="style: a str"):
+            verdict.headers("api", "legacy", style)
+    pair: Any
+    for pair in (verdict, ("api",), ("api", None), (verdict, "api"), ("api", 5), "ap", None):
+        with pytest.raises(TypeError, match="limits: each a \\(name, verdict\\)"):
+            forebay.headers([("api", verdict), pair])
+    with pytest.raises(TypeError):
+        forebay.headers(verdict)  # type: ignore[arg-type]
+    with pytest.raises(forebay.InvalidArgument, match="now: got"):
+        verdict.headers("api", now=2**63)
+
+
+@pytest.mark.parametrize("bad", ["", "localhost", "1.2.3", "::1::2", "[::1", "1.2.3.4:99999", "\0"])
+def test_a_peer_is_an_address(bad: str) -> None:
+    with pytest.raises(forebay.InvalidArgument, match="address: got"):
+        forebay.client_address(bad)
+
+
+def test_an_address_of_another_type_is_a_type_error() -> None:
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: forebay.client_address(None),  # type: ignore[arg-type]
+        lambda: forebay.client_address(b"::1"),  # type: ignore[arg-type]
+        lambda: forebay.client_address("::1", ["::2"]),  # type: ignore[arg-type]
+        lambda: forebay.client_address("::1", "", 1.5),  # type: ignore[arg-type]
+        lambda: forebay.client_address("::1", "", 1, "64"),  # type: ignore[arg-type]
+    )
+    for call in calls:
+        with pytest.raises(TypeError):
+            call()
+    for bits in (129, 256, 2**64 - 1):
+        with pytest.raises(forebay.InvalidArgument) as caught:
+            forebay.client_address("::1", ipv6_prefix=bits)
+        assert str(caught.value) == f"ipv6_prefix: got {bits}; allowed: 0 to 128"
+
+
+def test_only_a_callable_is_decorated(limiter: forebay.Limiter) -> None:
+    with pytest.raises(TypeError, match="a limiter decorates a callable, not int"):
+        limiter.limit(key="a")(5)  # type: ignore[type-var]
+    with pytest.raises(TypeError):
+        limiter.limit()  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("bad", [-1, -0.001, NAN, INF, -INF, 1e300, 10**30, timedelta(days=-1)])
 def test_a_duration_out_of_range_is_an_invalid_argument(
-    region: forebay.Region, cache: forebay.Cache, histogram: forebay.Histogram, bad: Any
+    region: forebay.Region,
+    limiter: forebay.Limiter,
+    cache: forebay.Cache,
+    histogram: forebay.Histogram,
+    bad: Any,
 ) -> None:
     start = region.now()
+    verdict = limiter.peek("a")
     calls: list[tuple[str, Callable[[], object]]] = [
         ("ttl", lambda: cache.set("a", b"v", ttl=bad)),
         ("ttl", lambda: region.cache("x", ttl=bad)),
@@ -224,6 +367,12 @@ def test_a_duration_out_of_range_is_an_invalid_argument(
         ("open_for", lambda: region.breaker("x", open_for=bad)),
         ("probe_lease", lambda: region.breaker("x", probe_lease=bad)),
         ("per", lambda: forebay.Rate(1, bad)),
+        ("time", lambda: limiter.block("a", bad)),
+        ("max_wait", lambda: limiter.reserve("a", bad)),
+        ("timeout", lambda: limiter.acquire("a", bad)),
+        ("timeout", lambda: limiter.acquire_async("a", bad)),
+        ("now", lambda: verdict.headers("api", now=bad)),
+        ("now", lambda: forebay.headers([("api", verdict)], now=bad)),
     ]
     for argument, call in calls:
         with pytest.raises(forebay.InvalidArgument) as caught:
@@ -231,15 +380,28 @@ def test_a_duration_out_of_range_is_an_invalid_argument(
         assert str(caught.value).startswith(f"{argument}: got ")
     assert len(cache) == 0
     assert histogram.snapshot().count == 0
+    assert limiter.peek("a") == verdict
+    assert limiter.stats().admitted == 0
     assert region.now() == start
 
 
 @pytest.mark.parametrize("bad", ["60", True, [], object(), 1j])
 def test_a_duration_of_another_type_is_a_type_error(
-    cache: forebay.Cache, histogram: forebay.Histogram, bad: Any
+    limiter: forebay.Limiter, cache: forebay.Cache, histogram: forebay.Histogram, bad: Any
 ) -> None:
-    with pytest.raises(TypeError, match="a number of seconds or a datetime.timedelta"):
-        histogram.record(bad)
+    calls: list[Callable[[Any], object]] = [
+        histogram.record,
+        lambda bad: limiter.block("a", bad),
+        lambda bad: limiter.reserve("a", bad),
+        lambda bad: limiter.acquire("a", bad),
+        lambda bad: limiter.acquire_async("a", bad),
+        lambda bad: limiter.peek("a").headers("api", now=bad),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="a number of seconds or a datetime.timedelta"):
+            call(bad)
+    with pytest.raises(TypeError):
+        limiter.acquire("a", None)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         cache.set("a", b"v", ttl=bad)
     with pytest.raises(TypeError):
@@ -446,6 +608,7 @@ def test_handles_are_not_made_or_copied_by_hand(limiter: forebay.Limiter) -> Non
         forebay.Breaker,
         forebay.Histogram,
         forebay.Permit,
+        forebay.Reservation,
         forebay.Verdict,
         forebay.Snapshot,
     ):

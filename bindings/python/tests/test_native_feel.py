@@ -159,12 +159,14 @@ def test_a_verdict_says_all(region: forebay.Region) -> None:
     assert refused == limiter.take("user")
     assert refused != verdict
     assert repr(refused) == (
-        "Verdict(allowed=False, limit=2, remaining=0, retry_after=1.0, reset_after=2.0)"
+        "Verdict(allowed=False, limit=2, remaining=0, retry_after=1.0, reset_after=2.0, "
+        "window=2.0)"
     )
     staff = limiter.take("user", tier="staff")
     assert staff and staff.limit is None and staff.remaining is None
     assert repr(staff) == (
-        "Verdict(allowed=True, limit=None, remaining=None, retry_after=None, reset_after=0.0)"
+        "Verdict(allowed=True, limit=None, remaining=None, retry_after=None, reset_after=0.0, "
+        "window=0.0)"
     )
 
 

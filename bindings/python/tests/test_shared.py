@@ -153,6 +153,27 @@ def test_a_private_region_is_not_shared_with_a_child() -> None:
     assert limiter.allow("user", 5)
 
 
+def test_who_waits_is_woken_by_a_clock_that_another_process_moves(shared_path: str) -> None:
+    region = open_shop(shared_path)
+    limiter = region.limiter("api", "1/min")
+    assert limiter.allow("user")
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        os.read(reading, 1)
+        region.advance(60)
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    threading.Timer(0.05, os.write, (writing, b"x")).start()
+    assert limiter.acquire("user", 60)
+    os.waitpid(pid, 0)
+
+
 def assert_true(answer: bool) -> None:
     assert answer
 

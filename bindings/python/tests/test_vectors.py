@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +87,28 @@ def take_options(step: dict[str, Any]) -> dict[str, Any]:
     return {name: step[name] for name in ("cost", "tier") if name in step}
 
 
+def tokens(step: dict[str, Any]) -> tuple[int, ...]:
+    return (step["cost"],) if "cost" in step else ()
+
+
+def tier_option(step: dict[str, Any]) -> dict[str, Any]:
+    return {"tier": step["tier"]} if "tier" in step else {}
+
+
+def seconds(ns: int) -> timedelta | float:
+    """Nanoseconds as a duration, exactly where a timedelta can say them."""
+    return timedelta(microseconds=ns // 1000) if ns % 1000 == 0 else ns / 1e9
+
+
 class World:
-    """One case's region, objects and permits."""
+    """One case's region, objects, permits and reservations."""
 
     def __init__(self) -> None:
         self.created = datetime.now(timezone.utc)
         self.region = forebay.private(bytes=4 << 20, manual_clock=True)
         self.objects: dict[str, Any] = {}
         self.permits: dict[str, forebay.Permit] = {}
+        self.reservations: dict[str, forebay.Reservation] = {}
 
     def open(self, name: str, description: dict[str, Any]) -> None:
         options = dict(description)
@@ -125,7 +139,10 @@ class World:
         self.check_verdict(limiter.peek(key_of(step), **take_options(step)), step)
 
     def check_verdict(self, verdict: forebay.Verdict, step: dict[str, Any]) -> None:
-        for name, expected in step["expect"].items():
+        self.check_subset(verdict, step["expect"])
+
+    def check_subset(self, verdict: forebay.Verdict, expect: dict[str, Any]) -> None:
+        for name, expected in expect.items():
             if name.endswith("_ns"):
                 got = ns(getattr(verdict, name.removesuffix("_ns")))
                 assert same_time(got, expected), f"{name}: {got}"
@@ -139,6 +156,75 @@ class World:
     def do_reset(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
         answer = limiter.reset(key_of(step))
         assert "expect" not in step or answer is step["expect"]
+
+    def do_refund(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        self.check_verdict(limiter.refund(key_of(step), *tokens(step), **tier_option(step)), step)
+
+    def do_penalize(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        self.check_verdict(limiter.penalize(key_of(step), *tokens(step), **tier_option(step)), step)
+
+    def do_block(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        limiter.block(key_of(step), seconds(step["for_ns"]))
+
+    def do_unblock(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        assert limiter.unblock(key_of(step)) is step["expect"]
+
+    def do_reserve(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        max_wait = seconds(step["max_wait_ns"])
+        reservation = limiter.reserve(key_of(step), max_wait, **take_options(step))
+        if step["expect"] == "refused":
+            assert reservation is None
+            return
+        assert reservation is not None
+        assert same_time(ns(reservation.wait), step["expect"]["wait_ns"])
+        self.reservations[step["as"]] = reservation
+
+    def do_cancel(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        assert self.reservations[step["reservation"]].cancel() is step["expect"]
+
+    def do_acquire(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        timeout = seconds(step["timeout_ns"])
+        self.check_verdict(limiter.acquire(key_of(step), timeout, **take_options(step)), step)
+
+    def do_enforce(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        if "message" not in step:
+            self.check_verdict(limiter.enforce(key_of(step), **take_options(step)), step)
+            return
+        with pytest.raises(forebay.Limited) as caught:
+            limiter.enforce(key_of(step), **take_options(step))
+        assert str(caught.value) == step["message"]
+
+    def do_take_all(self, target: None, step: dict[str, Any]) -> None:
+        requests: list[forebay.Request] = [
+            (self.objects[part["on"]], key_of(part), part.get("cost", 1), part.get("tier"))
+            for part in step["requests"]
+        ]
+        allowed, verdicts = forebay.take_all(requests)
+        assert allowed is step["expect"]
+        for verdict, expected in zip(verdicts, step["verdicts"], strict=True):
+            self.check_subset(verdict, expected)
+
+    def do_headers(self, target: None, step: dict[str, Any]) -> None:
+        limits = [
+            (part["name"], self.objects[part["on"]].take(key_of(part), **take_options(part)))
+            for part in step["take"]
+        ]
+        now = step["wall_ns"] / 1e9
+        expected = [(name, value) for name, value in step["expect"]]
+        assert forebay.headers(limits, *step["styles"], now=now) == expected
+        if len(limits) == 1:
+            ((name, verdict),) = limits
+            assert verdict.headers(name, *step["styles"], now=now) == expected
+
+    def do_client_address(self, target: None, step: dict[str, Any]) -> None:
+        fields = ("forwarded_for", "trusted_hops", "ipv6_prefix")
+        options = {name: step[name] for name in fields if name in step}
+        if "expect" in step:
+            assert forebay.client_address(step["peer"], **options) == step["expect"]
+            return
+        with pytest.raises(forebay.Error) as caught:
+            forebay.client_address(step["peer"], **options)
+        assert (caught.value.code, str(caught.value)) == (step["code"], step["message"])
 
     def do_set(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
         value: object = value_of(step)

@@ -30,6 +30,43 @@ def limiters(region: forebay.Region, key: Key, rate: RateLike) -> None:
     assert_type(verdict.retry_after, float | None)
     assert_type(verdict.remaining, int | None)
     assert_type(limiter.stats().admitted, int)
+    assert_type(limiter.refund(key, 2, tier="pro").window, float)
+    assert_type(limiter.penalize(key), forebay.Verdict)
+    limiter.block(key, timedelta(minutes=5))
+    assert_type(limiter.unblock(key), bool)
+    reservation = limiter.reserve(key, 5, cost=2)
+    if reservation is not None:
+        assert_type(reservation.wait, float)
+        assert_type(reservation.due, int)
+        assert_type(reservation.cancel(), bool)
+    assert_type(limiter.acquire(key, 0.5, tier="pro"), forebay.Verdict)
+    try:
+        limiter.enforce(key)
+    except forebay.Limited as refused:
+        assert_type(refused.verdict, forebay.Verdict)
+        assert_type(refused.headers("legacy", "draft-8"), list[tuple[str, str]])
+    requests: list[forebay.Request] = [(limiter, key), (limiter, "", 2), (limiter, "", 1, None)]
+    assert_type(forebay.take_all(requests), tuple[bool, list[forebay.Verdict]])
+    forebay.take_all([(limiter, key), (limiter, ("a", 1))])
+    assert_type(verdict.headers("api", now=0.0), list[tuple[str, str]])
+    forebay.headers([("api", verdict)], "draft-9")  # type: ignore[arg-type]
+    assert_type(forebay.client_address("::1", None, trusted_hops=1), str)
+
+
+async def waiting(limiter: forebay.Limiter) -> None:
+    assert_type(await limiter.acquire_async("a", 1), forebay.Verdict)
+
+    @limiter.limit(key=lambda a: ("user", a), cost=2)
+    async def fetch(a: int) -> str:
+        return str(a)
+
+    @limiter.limit(key="all")
+    def sync(a: int) -> float:
+        return float(a)
+
+    assert_type(await fetch(1), str)
+    assert_type(sync(1), float)
+    sync("wrong")  # type: ignore[arg-type]
 
 
 def caches(region: forebay.Region) -> None:

@@ -58,7 +58,10 @@ impl Reservation {
         self.verdict()
     }
 
-    fn verdict(&self) -> Verdict {
+    /// The bucket as the reservation left it, as of now: what
+    /// [`Limiter::acquire`] answers, for bindings that do the waiting.
+    #[doc(hidden)]
+    pub fn verdict(&self) -> Verdict {
         let mut asked = self.asked.clone();
         asked.now = ticks_of(self.limiter.object.region.clock.now());
         asked.verdict(true)

@@ -19,7 +19,8 @@ whatever language each is written.
 
 Durations are seconds or ``datetime.timedelta``. Handles keep their region
 alive, work from any thread, and in a child after ``fork``. Only opening a region
-or an object may wait for other processes, and other threads run meanwhile.
+or an object may wait for other processes, and only ``Limiter.acquire`` for its
+turn; other threads run meanwhile.
 """
 
 from forebay._core import (
@@ -30,11 +31,15 @@ from forebay._core import (
     Permit,
     Rate,
     Region,
+    Reservation,
     Snapshot,
     Timer,
     Verdict,
+    client_address,
+    headers,
     open as open,
     private,
+    take_all,
 )
 from forebay.errors import (
     BreakerOpen,
@@ -47,6 +52,7 @@ from forebay.errors import (
     InvalidArgument,
     Io,
     Layout,
+    Limited,
     NoSeat,
     NotFound,
     OtherBoot,
@@ -65,12 +71,14 @@ from forebay.values import (
     Entry,
     Event,
     Events,
+    HeaderStyle,
     Key,
     KeyPart,
     LimiterStats,
     ObjectInfo,
     RateLike,
     RegionStats,
+    Request,
 )
 
 # Not `open`: a star import must not hide the built-in one.
@@ -90,12 +98,14 @@ __all__ = [
     "Event",
     "Events",
     "Geometry",
+    "HeaderStyle",
     "Histogram",
     "InvalidArgument",
     "Io",
     "Key",
     "KeyPart",
     "Layout",
+    "Limited",
     "Limiter",
     "LimiterStats",
     "NoSeat",
@@ -111,11 +121,16 @@ __all__ = [
     "Region",
     "RegionFull",
     "RegionStats",
+    "Request",
+    "Reservation",
     "Snapshot",
     "Timer",
     "TooLarge",
     "Unsupported",
     "Verdict",
     "WrongKind",
+    "client_address",
+    "headers",
     "private",
+    "take_all",
 ]

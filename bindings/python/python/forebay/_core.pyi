@@ -1,7 +1,7 @@
 """The engine: what `forebay` re-exports from its native half."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, final
@@ -12,11 +12,13 @@ from forebay.values import (
     Duration,
     Entry,
     Events,
+    HeaderStyle,
     Key,
     LimiterStats,
     ObjectInfo,
     RateLike,
     RegionStats,
+    Request,
 )
 
 __all__ = [
@@ -28,11 +30,16 @@ __all__ = [
     "Permit",
     "Rate",
     "Region",
+    "Reservation",
     "Snapshot",
     "Timer",
     "Verdict",
+    "_verdict",
+    "client_address",
+    "headers",
     "open",
     "private",
+    "take_all",
 ]
 
 _P = ParamSpec("_P")
@@ -76,6 +83,56 @@ def private(*, bytes: int | None = None, manual_clock: bool = False) -> Region:
     """Makes a region of this process alone: nothing to set up, nothing left.
 
     After ``fork`` the child has a copy of its own.
+    """
+
+def take_all(requests: Iterable[Request], /) -> tuple[bool, list[Verdict]]:
+    """Holds one request against several limits, at most 16: either all admit it
+    and all are charged, or none is.
+
+        allowed, verdicts = forebay.take_all([(each, address), (all, "")])
+
+    Each is ``(limiter, key)``, ``(limiter, key, cost)`` or ``(limiter, key,
+    cost, tier)``, of any limiters. The answers are in their order; the refusal
+    with the longest wait is the one to tell about. None is ever overdrawn; a
+    process killed in the middle of it may lose tokens.
+    """
+
+def headers(
+    limits: Iterable[tuple[str, Verdict]], /, *styles: HeaderStyle, now: float | None = None
+) -> list[tuple[str, str]]:
+    """The HTTP headers that tell a client about these limits, in each of the
+    styles, ``"legacy"`` unless any is named.
+
+    limits: each with the name that the newer styles give it, printable ASCII.
+        They share the headers of draft-8 and draft-10; the older styles tell of
+        the one that refused, else of the one with the fewest tokens left. An
+        unlimited one is not told at all.
+    now: seconds since 1970, as from ``time.time()``, which is the default.
+
+    Seconds are rounded up. ``Retry-After`` comes last, if a limit refused and
+    waiting helps: the longest wait.
+    """
+
+def client_address(
+    peer: str,
+    /,
+    forwarded_for: str | None = None,
+    trusted_hops: int = 0,
+    ipv6_prefix: int = 64,
+) -> str:
+    """The address that a limiter should count a client by, as a key.
+
+    peer: who connected: an address, with or without a port.
+    forwarded_for: the header ``X-Forwarded-For``, several joined by commas.
+    trusted_hops: how many proxies of our own there are, `peer` the last of
+        them. Each appended whom it saw to the header; what stands further left
+        is the client's word and does not count. With fewer entries than hops,
+        or one that is no address, the nearest that can be trusted is taken.
+    ipv6_prefix: how many bits of an IPv6 address count, 0 to 128: a client has
+        a whole network to send from. An IPv4 address written as an IPv6 one is
+        the IPv4 address.
+
+    ``InvalidArgument`` if `peer` is no address.
     """
 
 @final
@@ -267,7 +324,7 @@ class Limiter:
     """Token buckets by key, each refilled at the rate of the caller's tier.
 
     The bucket belongs to the key: the tier only picks the rate at the time of
-    the call. No call allocates in the engine or waits.
+    the call. No call allocates in the engine, and only `acquire` waits.
     """
 
     @property
@@ -287,11 +344,107 @@ class Limiter:
     def peek(self, key: Key, /, cost: int = 1, tier: str | None = None) -> Verdict:
         """What `take` would answer; spends nothing."""
 
+    def enforce(self, key: Key, /, cost: int = 1, tier: str | None = None) -> Verdict:
+        """As `take`, but raises ``Limited`` if the request may not proceed."""
+
+    def limit(
+        self,
+        *,
+        key: Key | Callable[..., Key],
+        cost: int | Callable[..., int] = 1,
+        tier: str | Callable[..., str | None] | None = None,
+    ) -> Callable[[_F], _F]:
+        """Decorates a function, a method or an ``async def``: each call is
+        enforced first, when it is awaited if it is a coroutine.
+
+            @logins.limit(key=lambda user, password: user)
+            def log_in(user: str, password: str) -> bool: ...
+
+        Each is a constant, or a callable that is called with the arguments of
+        the call.
+        """
+
+    def refund(self, key: Key, tokens: int = 1, /, *, tier: str | None = None) -> Verdict:
+        """Gives tokens back that were spent for nothing, in the tokens of the
+        tier; the bucket is never more than full. Tells what `peek` then would.
+        """
+
+    def penalize(self, key: Key, tokens: int = 1, /, *, tier: str | None = None) -> Verdict:
+        """Takes tokens whether they are there or not: the key may be in debt
+        afterwards, and waits until that is paid off, four and a half years at
+        most. Tells what `peek` then would. An unlimited tier has no debts.
+        """
+
+    def block(self, key: Key, time: Duration, /) -> None:
+        """Refuses the key everything for this long, at least, in every tier: a
+        block that ends later stays. Its bucket goes on refilling. At most four
+        and a half years.
+        """
+
+    def unblock(self, key: Key, /) -> bool:
+        """Ends a block; whether there was one."""
+
+    def reserve(
+        self, key: Key, max_wait: Duration, /, *, cost: int = 1, tier: str | None = None
+    ) -> Reservation | None:
+        """Spends tokens now, or in advance if they can be used within
+        `max_wait`, two years at most: sleep for ``reservation.wait``, then act.
+        None if the wait would be longer, or for ever; nothing is spent then.
+        """
+
+    def acquire(
+        self, key: Key, timeout: Duration, /, *, cost: int = 1, tier: str | None = None
+    ) -> Verdict:
+        """Waits for tokens, at most for so long, and spends them. Whoever comes
+        first is served first, in whatever process; nobody waits who would not
+        be served in time. A verdict that is not allowed waited for nothing.
+
+        Other threads run meanwhile. What a signal handler raises, as Ctrl-C
+        does, ends the wait and gives the tokens back. The wait itself is
+        ``time.sleep``, or ends when a manual clock is moved.
+        """
+
+    def acquire_async(
+        self, key: Key, timeout: Duration, /, *, cost: int = 1, tier: str | None = None
+    ) -> Coroutine[Any, Any, Verdict]:
+        """As `acquire`, in asyncio: takes its place in the queue when it is first
+        awaited; cancelled while it waits, it gives the tokens back.
+        """
+
     def reset(self, key: Key, /) -> bool:
-        """Fills the key's bucket; whether there was anything to reset."""
+        """Fills the key's bucket and ends a block; whether there was either."""
 
     def stats(self) -> LimiterStats:
         """Counts since the limiter was created, over all processes."""
+
+    def _place(
+        self, key: Key, timeout: Duration, cost: int, tier: str | None, /
+    ) -> Reservation | Verdict: ...
+
+@final
+class Reservation:
+    """Tokens that are spent, to be used when the wait is over: `Limiter.reserve`.
+
+    Dropped, they stay spent; `cancel` gives them back.
+    """
+
+    @property
+    def wait(self) -> float:
+        """Seconds to wait before acting, as of now; 0.0 once it is time."""
+
+    @property
+    def due(self) -> int:
+        """When to act, in nanoseconds since the region was created."""
+
+    def cancel(self) -> bool:
+        """Gives the tokens back. False if it was time to act already, or if
+        they were given back before. Those who reserved later keep their times.
+        """
+
+    @property
+    def _manual(self) -> bool: ...
+    def _sleep(self) -> bool: ...
+    def _verdict(self) -> Verdict: ...
 
 @final
 class Verdict:
@@ -307,7 +460,7 @@ class Verdict:
 
     @property
     def remaining(self) -> int | None:
-        """The tokens left; None when unlimited."""
+        """The tokens left; None when unlimited, but 0 if the key is blocked."""
 
     @property
     def retry_after(self) -> float | None:
@@ -316,11 +469,31 @@ class Verdict:
 
     @property
     def reset_after(self) -> float:
-        """Seconds until the bucket is full again."""
+        """Seconds until the bucket is full again and nothing blocks the key."""
+
+    @property
+    def window(self) -> float:
+        """Seconds that an empty bucket takes to fill; 0.0 when unlimited."""
+
+    def headers(
+        self, name: str, /, *styles: HeaderStyle, now: float | None = None
+    ) -> list[tuple[str, str]]:
+        """The HTTP headers that tell a client of it: the function `headers`,
+        for one limit of that name."""
 
     def __bool__(self) -> bool: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
+
+def _verdict(
+    allowed: bool,
+    limit: int,
+    remaining: int,
+    retry_after: int | None,
+    reset_after: int,
+    window: int,
+    /,
+) -> Verdict: ...
 
 @final
 class Cache:

@@ -8,7 +8,11 @@ the same in every language; ``error.code`` is the stable name of its kind.
 from __future__ import annotations
 
 import errno as _errno
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from forebay._core import Verdict
+    from forebay.values import HeaderStyle
 
 
 class Error(Exception):
@@ -144,6 +148,27 @@ class BreakerOpen(Error):
         super().__init__(sentence, breaker, retry_after)
         self.breaker = breaker
         self.retry_after = retry_after
+
+
+class Limited(Error):
+    """The limiter refused: the request may not proceed, and spent nothing."""
+
+    code = "FB_DENIED"
+
+    #: The limiter's name.
+    limiter: str
+    #: What it said: how long to wait, for one thing.
+    verdict: Verdict
+
+    def __init__(self, sentence: str, limiter: str, verdict: Verdict) -> None:
+        super().__init__(sentence, limiter, verdict)
+        self.limiter = limiter
+        self.verdict = verdict
+
+    def headers(self, *styles: HeaderStyle, now: float | None = None) -> list[tuple[str, str]]:
+        """The headers of a response that says so, under the limiter's name:
+        ``Verdict.headers``, which takes any other name."""
+        return self.verdict.headers(self.limiter, *styles, now=now)
 
 
 _BY_CODE: Final[dict[str, type[Error]]] = {

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from forebay._core import Rate
+from forebay._core import Limiter, Rate
 
 #: One part of a tuple key; an ``int`` stands for its decimal text.
 KeyPart: TypeAlias = str | bytes | bytearray | memoryview | int
@@ -24,6 +24,19 @@ Duration: TypeAlias = float | timedelta
 
 #: A rate: a ``Rate``, or text such as ``"60/min burst 90"``.
 RateLike: TypeAlias = str | Rate
+
+#: One of the limits for ``take_all``: the limiter and the key, then the cost
+#: and the tier.
+Request: TypeAlias = (
+    tuple[Limiter, Key] | tuple[Limiter, Key, int] | tuple[Limiter, Key, int, str | None]
+)
+
+#: A style of rate-limit headers. ``"legacy"`` is ``X-RateLimit-*`` with the
+#: reset in seconds since 1970, ``"legacy-delta"`` with the reset in seconds from
+#: now; the others are those of the IETF's drafts.
+HeaderStyle: TypeAlias = (
+    Literal["legacy", "legacy-delta"] | Literal["draft-6", "draft-7", "draft-8", "draft-10"]
+)
 
 
 @dataclass(frozen=True, slots=True)
