@@ -52,7 +52,9 @@ class Limiter {
     row = (request) => {
       mustBeOptions(request, ['limiter', 'key', 'cost', 'tier'], 'request')
       const { limiter, key, cost, tier } = request
-      if (!(limiter instanceof Limiter)) throw wrongType('limiter', typeName(limiter), 'a Limiter')
+      if (typeof limiter !== 'object' || limiter === null || !(#number in limiter)) {
+        throw wrongType('limiter', typeName(limiter), 'a Limiter')
+      }
       return [limiter.#number, key, cost, tier]
     }
   }

@@ -78,7 +78,7 @@ fn verdict<'e>(env: Env<'e>, value: Value<'e>) -> Result<Verdict, Failure> {
         Type::Object => {}
         other => return Err(not_one(other.name())),
     }
-    let no_field = |field: &str| not_one(&format!("an object whose {field} is another"));
+    let no_field = |field: &str| not_one(&format!("an object whose {field} is not a verdict's"));
     let number = |field: &str| match env.as_number(env.get(value, field)?)? {
         Some(n) => Ok(n),
         None => Err(no_field(field)),

@@ -163,7 +163,7 @@ pub fn take_all<'e>(_: &(), call: &Call<'e>) -> Answer<'e> {
             let number = count(env, env.element(*row, 0)?, "limiter", SAFE as u64)?;
             match call.realm.limiters().get(number) {
                 Some(handle) => Ok(handle.get()?.clone()),
-                None => Err(Failure::of_type("limiter", "another", "a Limiter")),
+                None => Err(Failure::of_type("limiter", "another number", "a Limiter")),
             }
         })
         .collect::<Result<Vec<Limiter>, Failure>>()?;
