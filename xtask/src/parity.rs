@@ -13,12 +13,13 @@ type Verb = (&'static str, [&'static str; 4], &'static str);
 
 struct Object {
     name: &'static str,
-    /// The file of core that has its face, and the type in it.
+    /// The module of core that has its face, and the type in it; empty for
+    /// functions, which are in several.
     rust: (&'static str, &'static str),
     verbs: &'static [Verb],
 }
 
-const OBJECTS: [Object; 5] = [
+const OBJECTS: [Object; 7] = [
     Object {
         name: "Region",
         rust: ("region", "Region"),
@@ -44,6 +45,11 @@ const OBJECTS: [Object; 5] = [
                 "advance",
                 ["fb_region_advance", "advance", "advance", "advance"],
                 "",
+            ),
+            (
+                "sleep_until",
+                ["", "", "", ""],
+                "Rust: for those who wait in their own way",
             ),
             (
                 "is_shared",
@@ -125,6 +131,50 @@ const OBJECTS: [Object; 5] = [
                 "stats",
                 ["fb_limiter_get_stats", "stats", "stats", "stats"],
                 "",
+            ),
+            ("refund", ["", "", "", "refund"], "Rust and Node"),
+            ("refund_with", ["", "", "", "refund"], "Rust and Node"),
+            ("penalize", ["", "", "", "penalize"], "Rust and Node"),
+            ("penalize_with", ["", "", "", "penalize"], "Rust and Node"),
+            ("block", ["", "", "", "block"], "Rust and Node"),
+            ("unblock", ["", "", "", "unblock"], "Rust and Node"),
+            ("reserve", ["", "", "", "reserve"], "Rust and Node"),
+            ("reserve_with", ["", "", "", "reserve"], "Rust and Node"),
+            ("acquire", ["", "", "", ""], "Node: its loop must not stop"),
+            (
+                "acquire_with",
+                ["", "", "", ""],
+                "Node: its loop must not stop",
+            ),
+            ("acquire_async", ["", "", "", "acquire"], "Rust and Node"),
+            ("enforce", ["", "", "", "enforce"], "Rust and Node"),
+            ("enforce_with", ["", "", "", "enforce"], "Rust and Node"),
+            (
+                "request",
+                ["", "", "", "TakeRequest"],
+                "only take_all uses it",
+            ),
+        ],
+    },
+    Object {
+        name: "Reservation",
+        rust: ("limiter", "Reservation"),
+        verbs: &[
+            ("wait", ["", "", "", "wait"], "Rust and Node"),
+            ("due", ["", "", "", "due"], "Rust and Node"),
+            ("cancel", ["", "", "", "cancel"], "Rust and Node"),
+        ],
+    },
+    Object {
+        name: "Functions",
+        rust: ("", ""),
+        verbs: &[
+            ("take_all", ["", "", "", "takeAll"], "Rust and Node"),
+            ("headers", ["", "", "", "headers"], "Rust and Node"),
+            (
+                "client_address",
+                ["", "", "", "clientAddress"],
+                "Rust and Node",
             ),
         ],
     },
@@ -328,34 +378,61 @@ fn has(text: &str, name: &str) -> bool {
     })
 }
 
-/// Every public method of the Rust type is in the table.
+/// Every public method of the Rust type is in the table, but for those that
+/// are hidden from users.
 fn complete(object: &Object) -> Result<()> {
     let (module, name) = object.rust;
-    let text = read(&format!("core/src/{module}/mod.rs"))?;
+    if module.is_empty() {
+        return Ok(());
+    }
+    let text = module_text(module)?;
     let start = format!("\nimpl {name} {{\n");
-    let body = text
-        .split_once(&start)
-        .and_then(|(_, rest)| rest.split_once("\n}\n"))
-        .with_context(|| format!("core/src/{module}/mod.rs: no impl of {name}"))?
-        .0;
-    let methods = body
-        .lines()
-        .filter_map(|line| line.strip_prefix("    pub fn "))
-        .filter_map(|line| line.split(['(', '<']).next());
-    for method in methods {
-        ensure!(
-            object.verbs.iter().any(|(rust, ..)| *rust == method),
-            "{name}::{method} is not in the table of xtask/src/parity.rs"
-        );
+    let bodies: Vec<&str> = text
+        .split(&start)
+        .skip(1)
+        .map(|rest| rest.split_once("\n}\n").map_or(rest, |(body, _)| body))
+        .collect();
+    ensure!(!bodies.is_empty(), "core/src/{module}: no impl of {name}");
+    for body in bodies {
+        let mut hidden = false;
+        for line in body.lines() {
+            let method = line
+                .strip_prefix("    pub fn ")
+                .and_then(|line| line.split(['(', '<']).next());
+            if let Some(method) = method.filter(|_| !hidden) {
+                ensure!(
+                    object.verbs.iter().any(|(rust, ..)| *rust == method),
+                    "{name}::{method} is not in the table of xtask/src/parity.rs"
+                );
+            }
+            hidden = line == "    #[doc(hidden)]";
+        }
     }
     Ok(())
+}
+
+/// All files of a module of core.
+fn module_text(module: &str) -> Result<String> {
+    let folder = root().join("core/src").join(module);
+    let mut files = std::fs::read_dir(&folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    files.sort();
+    let texts = files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).with_context(|| file.display().to_string()));
+    texts.collect()
 }
 
 /// Whether each face has every figure of a type of statistics, with a comment
 /// on the line above; how many there are.
 fn same_figures(module: &str, stats: &str) -> Result<usize> {
-    let rust = format!("core/src/{module}/mod.rs");
-    let rust = between(&rust, &format!("pub struct {stats} {{\n"), "\n}\n")?;
+    let rust = module_text(module)?;
+    let rust = rust
+        .split_once(&format!("pub struct {stats} {{\n"))
+        .and_then(|(_, rest)| rest.split_once("\n}\n"))
+        .with_context(|| format!("core/src/{module} has no {stats}"))?
+        .0;
     let figures: Vec<&str> = rust
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'))
