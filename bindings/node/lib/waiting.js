@@ -11,6 +11,29 @@ const LONGEST = 2 ** 31 - 1
 // A manual clock may be moved by another process, which wakes nobody here.
 const MANUAL = 2
 
+// One listener a signal, however many wait with it: a signal for the end of the
+// program is many waiters', and Node takes more than ten for a leak.
+const heard = new WeakMap()
+
+function listen(signal, abort) {
+  let { aborts } = heard.get(signal) ?? {}
+  if (aborts === undefined) {
+    aborts = new Set()
+    const fire = () => aborts.forEach((abort) => abort())
+    heard.set(signal, { aborts, fire })
+    signal.addEventListener('abort', fire)
+  }
+  aborts.add(abort)
+}
+
+function unlisten(signal, abort) {
+  const { aborts, fire } = heard.get(signal)
+  aborts.delete(abort)
+  if (aborts.size > 0) return
+  heard.delete(signal)
+  signal.removeEventListener('abort', fire)
+}
+
 /** Who waits for places in the queues of one region's limiters. */
 class Waiters {
   #longest
@@ -48,11 +71,11 @@ class Waiters {
       }
       const settle = (how, what) => {
         clearTimeout(timer)
-        signal?.removeEventListener('abort', abort)
+        if (signal !== undefined) unlisten(signal, abort)
         this.#looks.delete(look)
         how(what)
       }
-      signal?.addEventListener('abort', abort)
+      if (signal !== undefined) listen(signal, abort)
       this.#looks.add(look)
       look()
     })

@@ -4,7 +4,7 @@
 
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
-const { once } = require('node:events')
+const { getEventListeners, once } = require('node:events')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
@@ -164,6 +164,29 @@ test('a signal that fires gives the place up and is the reason', async () => {
   const timeout = AbortSignal.timeout(5)
   await assert.rejects(limiter.acquire('k', '2h', { signal: timeout }), { name: 'TimeoutError' })
   assert.equal(hours(limiter), 1)
+})
+
+test('many may wait with one signal', async (t) => {
+  const warnings = []
+  const warned = (warning) => warnings.push(warning)
+  process.on('warning', warned)
+  t.after(() => process.off('warning', warned))
+  const region = newRegion()
+  const limiter = spent(region)
+  const controller = new AbortController()
+  const { signal } = controller
+  const waiting = Array.from({ length: 50 }, () => limiter.acquire('k', '99h', { signal }))
+  region.advance('10h')
+  await Promise.all(waiting.slice(0, 10))
+  assert.equal(hours(limiter), 41)
+  controller.abort()
+  const ends = await Promise.allSettled(waiting)
+  assert.equal(ends.filter(({ status }) => status === 'rejected').length, 40)
+  assert.equal(hours(limiter), 1)
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
+  await mustWait(limiter.acquire('k', '1h', { signal: new AbortController().signal }))
+  region.close()
+  assert.deepEqual(warnings, [])
 })
 
 test('a signal that fires too late changes nothing', async () => {
