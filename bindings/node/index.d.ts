@@ -109,9 +109,9 @@ export class Region {
   advance(duration: Duration): void
   /**
    * Lets go of the region and of every object opened through this object:
-   * using them afterwards is `FB_E_CLOSED`, and so are those who wait in
-   * {@link Limiter.acquire} rejected. Closing twice is nothing. A region that is
-   * never closed goes when it is collected or the thread ends.
+   * using them afterwards is `FB_E_CLOSED`, and with that {@link Limiter.acquire}
+   * rejects for those who wait. Closing twice is nothing. A region that is never
+   * closed goes when it is collected or the thread ends.
    */
   close(): void
   /** The same as `close`, for `using`. */
