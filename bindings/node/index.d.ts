@@ -5,7 +5,8 @@
  * of memory: private to the process, or a file that every worker of the machine
  * maps, in whatever language it is written.
  *
- * Every call is synchronous and short. Durations are milliseconds (fractions
+ * Every call is synchronous and short, but for {@link Limiter.acquire}, which
+ * may wait and is a promise. Durations are milliseconds (fractions
  * are fine) or text: `'250ms'`, `'10s'`, `'5m'`, `'1h'`, `'1d'`. Counters are
  * numbers; above 2^53 they lose their last bits.
  *
@@ -108,8 +109,9 @@ export class Region {
   advance(duration: Duration): void
   /**
    * Lets go of the region and of every object opened through this object:
-   * using them afterwards is `FB_E_CLOSED`. Closing twice is nothing. A region
-   * that is never closed goes when it is collected or the thread ends.
+   * using them afterwards is `FB_E_CLOSED`, and with that {@link Limiter.acquire}
+   * rejects for those who wait. Closing twice is nothing. A region that is never
+   * closed goes when it is collected or the thread ends.
    */
   close(): void
   /** The same as `close`, for `using`. */
@@ -202,8 +204,20 @@ export class Verdict {
   readonly remaining: number
   /** Milliseconds until the same request would be allowed; `null` when it is, or never will be (cost above burst). */
   readonly retryAfter: number | null
-  /** Milliseconds until the bucket is full again. */
+  /** Milliseconds until the bucket is full again and nothing blocks the key. */
   readonly resetAfter: number
+  /** Milliseconds that an empty bucket takes to fill; 0 for an unlimited tier. */
+  readonly window: number
+  /**
+   * The verdict as headers: {@link headers} of this one.
+   *
+   * @param name what the newer styles call the limit: printable ASCII.
+   */
+  headers(
+    name: string,
+    styles?: HeaderStyle | readonly HeaderStyle[],
+    now?: Date | number,
+  ): [name: string, value: string][]
 }
 
 /**
@@ -220,10 +234,145 @@ export class Limiter {
   take(key: Key, cost?: number, tier?: string): Verdict
   /** What `take` would answer, without spending. */
   peek(key: Key, cost?: number, tier?: string): Verdict
-  /** Fills the key's bucket; whether there was anything to fill. */
+  /** As `take`, but a refusal is thrown: {@link Limited}. */
+  enforce(key: Key, cost?: number, tier?: string): Verdict
+  /**
+   * Gives tokens back that were spent for nothing; the bucket is never more than
+   * full. Answers what `peek` then would.
+   */
+  refund(key: Key, tokens?: number, tier?: string): Verdict
+  /**
+   * Takes tokens whether they are there or not: the key may be in debt then, and
+   * waits until that is paid off. Answers what `peek` then would.
+   */
+  penalize(key: Key, tokens?: number, tier?: string): Verdict
+  /**
+   * Refuses the key everything for this long, in every tier: a block that ends
+   * later stays. Its bucket goes on refilling. At most four and a half years.
+   */
+  block(key: Key, time: Duration): void
+  /** Ends a block; whether there was one. */
+  unblock(key: Key): boolean
+  /**
+   * Spends now what is to be used later: `undefined` if the wait would be longer
+   * than `maxWait`, and then nothing is spent. Waits are at most two years.
+   */
+  reserve(key: Key, maxWait: Duration, options?: ReserveOptions): Reservation | undefined
+  /**
+   * Waits for tokens and spends them, without stopping the loop. First come,
+   * first served; who would not be served within `timeout` is refused at once. A
+   * refusal is a verdict, not a rejection.
+   *
+   * Rejects with the signal's reason when it fires, and with `FB_E_CLOSED` when
+   * the region is closed: tokens that were still to be waited for are given
+   * back. A promise that waits keeps the process alive.
+   */
+  acquire(key: Key, timeout: Duration, options?: AcquireOptions): Promise<Verdict>
+  /** Fills the key's bucket and ends a block; whether there was anything to do. */
   reset(key: Key): boolean
   stats(): LimiterStats
 }
+
+export interface ReserveOptions {
+  /** Tokens: default 1. */
+  cost?: number | undefined
+  tier?: string | undefined
+}
+
+export interface AcquireOptions extends ReserveOptions {
+  /** Ends the wait. One that has fired already spends nothing. */
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * Tokens that are spent, to be used when `wait` is over. They stay spent, also
+ * when this is collected, unless it is cancelled.
+ */
+export class Reservation {
+  private constructor()
+  /** Milliseconds to wait before acting; 0 once it is time, or it was cancelled. */
+  readonly wait: number
+  /** When to act: nanoseconds of the region's clock. */
+  readonly due: bigint
+  /**
+   * Gives the tokens back; `false` if it was time to act already. Those who
+   * reserved after it keep their times.
+   */
+  cancel(): boolean
+}
+
+/** One of the limits that a request is held against. */
+export interface TakeRequest {
+  limiter: Limiter
+  key: Key
+  /** Tokens: default 1. */
+  cost?: number | undefined
+  tier?: string | undefined
+}
+
+/**
+ * Holds one request against several limits, at most 16: all admit it and are
+ * charged, or none is. The verdicts are in the order of the requests; among
+ * those that refuse, the one with the longest wait is the one to tell about.
+ */
+export function takeAll(requests: readonly TakeRequest[]): {
+  allowed: boolean
+  verdicts: Verdict[]
+}
+
+/**
+ * A style of rate-limit headers. `legacy` is `X-RateLimit-*` with the reset in
+ * seconds since 1970, `legacy-delta` the same with seconds from now; the others
+ * are the drafts of draft-ietf-httpapi-ratelimit-headers.
+ */
+export type HeaderStyle =
+  | 'legacy'
+  | 'legacy-delta'
+  | 'draft-6'
+  | 'draft-7'
+  | 'draft-8'
+  | 'draft-10'
+
+/**
+ * The headers that tell a client about these limits, for `new Headers(pairs)`
+ * or `response.setHeader(name, value)`.
+ *
+ * Several limits share the headers of `draft-8` and `draft-10`; the older styles
+ * tell of the one that refused, else of the one with the fewest tokens left. An
+ * unlimited one is not told. Seconds are rounded up. `Retry-After` is there if a
+ * limit refused and waiting helps.
+ *
+ * @param limits each with the name that the newer styles give it, of printable ASCII.
+ * @param styles default `'legacy'`.
+ * @param now the wall clock, a `Date` or milliseconds since 1970: default `Date.now()`.
+ */
+export function headers(
+  limits: readonly (readonly [name: string, verdict: Verdict])[],
+  styles?: HeaderStyle | readonly HeaderStyle[],
+  now?: Date | number,
+): [name: string, value: string][]
+
+export interface ClientAddressOptions {
+  /** The header `X-Forwarded-For`, or several of them in their order. */
+  forwardedFor?: string | readonly string[] | undefined
+  /**
+   * How many proxies are our own, the last of which is the peer: default 0. Each
+   * appended the address that it saw; what stands further left is the client's
+   * word and does not count.
+   */
+  trustedHops?: number | undefined
+  /** Bits of an IPv6 address that count: default 64, 0 to 128. */
+  ipv6Prefix?: number | undefined
+}
+
+/**
+ * The address to count a client by, as a key: `'203.0.113.9'`, or an IPv6
+ * network, `'2001:db8:1:2::/64'`. The same text in every language.
+ *
+ * @param peer whom the connection is from, such as `request.socket.remoteAddress`:
+ * an address with or without a port; a `RangeError` if it is none.
+ */
+export function clientAddress(peer: string, options?: ClientAddressOptions): string
 
 export interface LimiterStats {
   /** Requests admitted. */
@@ -485,4 +634,18 @@ export class BreakerOpen extends ForebayError {
   readonly breaker: string
   /** Milliseconds until it may be tried again. */
   readonly retryAfter: number
+}
+
+/** A limit refused a request: {@link Limiter.enforce}. Its code is `'FB_DENIED'`. */
+export class Limited extends ForebayError {
+  private constructor()
+  /** The limiter's name. */
+  readonly limiter: string
+  /** What it said. */
+  readonly verdict: Verdict
+  /** The verdict as headers, under the limiter's name, which must be of printable ASCII. */
+  headers(
+    styles?: HeaderStyle | readonly HeaderStyle[],
+    now?: Date | number,
+  ): [name: string, value: string][]
 }

@@ -3,9 +3,16 @@
 // forebay for Node: what the package exports. The classes are in lib/, one file
 // each; the engine is in forebay.node, which lib/native.js finds.
 
-const { ForebayError, BreakerOpen } = require('./lib/errors.js')
+const { ForebayError, BreakerOpen, Limited } = require('./lib/errors.js')
 const { Region, open, privateRegion } = require('./lib/region.js')
-const { Limiter, Verdict } = require('./lib/limiter.js')
+const {
+  Limiter,
+  Verdict,
+  Reservation,
+  takeAll,
+  headers,
+  clientAddress,
+} = require('./lib/limiter.js')
 const { Cache } = require('./lib/cache.js')
 const { Breaker, Permit } = require('./lib/breaker.js')
 const { Histogram, Snapshot } = require('./lib/histogram.js')
@@ -16,6 +23,11 @@ module.exports = {
   Region,
   Limiter,
   Verdict,
+  Reservation,
+  Limited,
+  takeAll,
+  headers,
+  clientAddress,
   Cache,
   Breaker,
   Permit,

@@ -1,7 +1,7 @@
 'use strict'
 
 const { native, KEY, mustBeOurs } = require('./native.js')
-const { BreakerOpen, wrongType, typeName, mustBeFunction } = require('./errors.js')
+const { BreakerOpen, mustBeFunction, mustBeOptions, mustBeSignal } = require('./errors.js')
 
 // After `enter`: a permit's high and low half, or the wait in ms.
 const { numbers } = native
@@ -153,18 +153,9 @@ function isThenable(value) {
 }
 
 function checkCallOptions(options) {
-  if (options === null || typeof options !== 'object') {
-    throw wrongType('options', typeName(options), 'an object with signal, fallback')
-  }
-  for (const name in options) {
-    if (name !== 'signal' && name !== 'fallback') {
-      throw wrongType('options', JSON.stringify(name), 'signal, fallback')
-    }
-  }
+  mustBeOptions(options, ['signal', 'fallback'])
   const { signal, fallback } = options
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw wrongType('signal', typeName(signal), 'an AbortSignal')
-  }
+  mustBeSignal(signal)
   if (fallback !== undefined) mustBeFunction(fallback, 'fallback')
 }
 

@@ -7,6 +7,7 @@
 //   RangeError     one outside of what is allowed      FB_E_INVALID_ARGUMENT, FB_E_TOO_LARGE
 //   ForebayError   whatever else went wrong            FB_E_…
 //   BreakerOpen    a ForebayError: do not call now     FB_REJECTED
+//   Limited        a ForebayError: over the limit      FB_DENIED
 
 class ForebayError extends Error {
   constructor(message, code, options) {
@@ -24,6 +25,19 @@ class BreakerOpen extends ForebayError {
   }
 }
 Object.defineProperty(BreakerOpen.prototype, 'name', nameOf('BreakerOpen'))
+
+class Limited extends ForebayError {
+  constructor(message, limiter, verdict) {
+    super(message, 'FB_DENIED')
+    this.limiter = limiter
+    this.verdict = verdict
+  }
+
+  headers(styles, now) {
+    return this.verdict.headers(this.limiter, styles, now)
+  }
+}
+Object.defineProperty(Limited.prototype, 'name', nameOf('Limited'))
 
 // As the language's own errors have it: inherited, not in Object.keys.
 function nameOf(value) {
@@ -65,4 +79,31 @@ function mustBeFunction(f, argument) {
   if (typeof f !== 'function') throw wrongType(argument, typeName(f), 'a function')
 }
 
-module.exports = { ForebayError, BreakerOpen, makeError, wrongType, typeName, mustBeFunction }
+/** Throws unless `options` is an object with none but these properties. */
+function mustBeOptions(options, known, argument = 'options') {
+  if (options === null || typeof options !== 'object' || Array.isArray(options)) {
+    throw wrongType(argument, typeName(options), `an object with ${known.join(', ')}`)
+  }
+  for (const name in options) {
+    if (!known.includes(name)) throw wrongType(argument, JSON.stringify(name), known.join(', '))
+  }
+}
+
+/** Throws unless `signal` is an AbortSignal or `undefined`. */
+function mustBeSignal(signal) {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw wrongType('signal', typeName(signal), 'an AbortSignal')
+  }
+}
+
+module.exports = {
+  ForebayError,
+  BreakerOpen,
+  Limited,
+  makeError,
+  wrongType,
+  typeName,
+  mustBeFunction,
+  mustBeOptions,
+  mustBeSignal,
+}

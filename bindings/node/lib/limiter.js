@@ -1,36 +1,96 @@
 'use strict'
 
 const { native, KEY, mustBeOurs } = require('./native.js')
+const { Limited, wrongType, typeName, mustBeOptions, mustBeSignal } = require('./errors.js')
 
-// Where the native half leaves a verdict: limit, remaining, retry after (ms, -1
-// for never), reset after (ms).
+// Where the native half leaves verdicts, one behind the other: limit, remaining,
+// retry after (ms, -1 for never), reset after (ms), window (ms), 1 if allowed.
 const { numbers } = native
+const VERDICT = 6
 
 class Verdict {
-  constructor(allowed) {
+  constructor(allowed, at = 0) {
     this.allowed = allowed
-    this.limit = numbers[0]
-    this.remaining = numbers[1]
-    this.retryAfter = numbers[2] < 0 ? null : numbers[2]
-    this.resetAfter = numbers[3]
+    this.limit = numbers[at]
+    this.remaining = numbers[at + 1]
+    this.retryAfter = numbers[at + 2] < 0 ? null : numbers[at + 2]
+    this.resetAfter = numbers[at + 3]
+    this.window = numbers[at + 4]
+  }
+
+  headers(name, styles, now) {
+    return headers([[name, this]], styles, now)
   }
 }
 
+class Reservation {
+  // Until it is cancelled.
+  #native
+
+  constructor(key, native) {
+    mustBeOurs(key, 'Reservation', 'limiter.reserve(key, maxWait)')
+    this.#native = native
+    this.due = native.due
+  }
+
+  get wait() {
+    return this.#native === undefined ? 0 : this.#native.wait()
+  }
+
+  cancel() {
+    const native = this.#native
+    this.#native = undefined
+    return native !== undefined && native.cancel()
+  }
+}
+
+/** One of `takeAll`'s requests, as the native half takes it. */
+let row
+
 class Limiter {
+  static {
+    row = (request) => {
+      mustBeOptions(request, ['limiter', 'key', 'cost', 'tier'], 'request')
+      const { limiter, key, cost, tier } = request
+      if (typeof limiter !== 'object' || limiter === null || !(#number in limiter)) {
+        throw wrongType('limiter', typeName(limiter), 'a Limiter')
+      }
+      return [limiter.#number, key, cost, tier]
+    }
+  }
+
   #allow
   #take
   #peek
+  #enforce
+  #refund
+  #penalize
+  #block
+  #unblock
+  #reserve
+  #acquire
   #reset
   #stats
+  #number
+  #waiters
 
-  constructor(key, name, native) {
+  constructor(key, name, native, waiters) {
     mustBeOurs(key, 'Limiter', 'region.limiter(name, rate)')
     this.name = name
     this.#allow = native.allow
     this.#take = native.take
     this.#peek = native.peek
+    this.#enforce = native.enforce
+    this.#refund = native.refund
+    this.#penalize = native.penalize
+    this.#block = native.block
+    this.#unblock = native.unblock
+    this.#reserve = native.reserve
+    this.#acquire = native.acquire
     this.#reset = native.reset
     this.#stats = native.stats
+    this.#number = native.number
+    this.#waiters = waiters
   }
 
   allow(key, cost, tier) {
@@ -53,6 +113,59 @@ class Limiter {
     )
   }
 
+  enforce(key, cost, tier) {
+    const enforce = this.#enforce
+    // `true` or the sentence of the refusal.
+    const answer =
+      cost === undefined && tier === undefined ? enforce(key) : enforce(key, cost, tier)
+    if (answer === true) return new Verdict(true)
+    throw new Limited(answer, this.name, new Verdict(false))
+  }
+
+  refund(key, tokens, tier) {
+    const refund = this.#refund
+    return new Verdict(
+      tokens === undefined && tier === undefined ? refund(key) : refund(key, tokens, tier),
+    )
+  }
+
+  penalize(key, tokens, tier) {
+    const penalize = this.#penalize
+    return new Verdict(
+      tokens === undefined && tier === undefined ? penalize(key) : penalize(key, tokens, tier),
+    )
+  }
+
+  block(key, time) {
+    const block = this.#block
+    block(key, time)
+  }
+
+  unblock(key) {
+    const unblock = this.#unblock
+    return unblock(key)
+  }
+
+  reserve(key, maxWait, options) {
+    if (options !== undefined) mustBeOptions(options, ['cost', 'tier'])
+    const reserve = this.#reserve
+    const reserved = reserve(key, maxWait, options?.cost, options?.tier)
+    return reserved && new Reservation(KEY, reserved)
+  }
+
+  // `async`, so that bad input is a rejection as well.
+  async acquire(key, timeout, options) {
+    if (options !== undefined) mustBeOptions(options, ['cost', 'tier', 'signal'])
+    const signal = options?.signal
+    mustBeSignal(signal)
+    signal?.throwIfAborted()
+    const acquire = this.#acquire
+    const place = acquire(key, timeout, options?.cost, options?.tier)
+    // Admitted or refused at once.
+    if (typeof place === 'boolean') return new Verdict(place)
+    return this.#waiters.wait(place, signal)
+  }
+
   reset(key) {
     const reset = this.#reset
     return reset(key)
@@ -64,4 +177,22 @@ class Limiter {
   }
 }
 
-module.exports = { Limiter, Verdict }
+function takeAll(requests) {
+  if (!Array.isArray(requests)) {
+    throw wrongType('requests', typeName(requests), 'an array of {limiter, key, cost, tier}')
+  }
+  const rows = Array.from(requests, row)
+  const allowed = native.takeAll(rows)
+  const verdict = (_, i) => new Verdict(numbers[VERDICT * i + 5] === 1, VERDICT * i)
+  return { allowed, verdicts: rows.map(verdict) }
+}
+
+function headers(limits, styles = 'legacy', now = Date.now()) {
+  return native.headers(limits, styles, now instanceof Date ? now.getTime() : now)
+}
+
+function clientAddress(peer, options) {
+  return native.clientAddress(peer, options)
+}
+
+module.exports = { Limiter, Verdict, Reservation, takeAll, headers, clientAddress }

@@ -2,6 +2,7 @@
 
 const { native, KEY, mustBeOurs } = require('./native.js')
 const { Limiter } = require('./limiter.js')
+const { Waiters } = require('./waiting.js')
 const { Cache } = require('./cache.js')
 const { Breaker } = require('./breaker.js')
 const { Histogram } = require('./histogram.js')
@@ -16,14 +17,16 @@ function privateRegion(options) {
 
 class Region {
   #native
+  #waiters
 
   constructor(key, native) {
     mustBeOurs(key, 'Region', 'open(name) or privateRegion()')
     this.#native = native
+    this.#waiters = new Waiters(native.manualClock)
   }
 
   limiter(name, rate) {
-    return new Limiter(KEY, name, this.#native.limiter(name, rate))
+    return new Limiter(KEY, name, this.#native.limiter(name, rate), this.#waiters)
   }
 
   cache(name, options) {
@@ -68,10 +71,12 @@ class Region {
 
   advance(duration) {
     this.#native.advance(duration)
+    this.#waiters.look()
   }
 
   close() {
     this.#native.close()
+    this.#waiters.look()
   }
 }
 

@@ -144,6 +144,12 @@ impl<'e> Env<'e> {
         self.make(|env, to| unsafe { sys::napi_create_double(env, value, to) })
     }
 
+    /// A bigint.
+    pub fn bigint(self, value: u64) -> Answer<'e> {
+        // SAFETY: as in `undefined`.
+        self.make(|env, to| unsafe { sys::napi_create_bigint_uint64(env, value, to) })
+    }
+
     /// A string of UTF-8 bytes; what is not UTF-8 in them becomes U+FFFD.
     pub fn string(self, bytes: &[u8]) -> Answer<'e> {
         let at = bytes.as_ptr().cast();

@@ -15,10 +15,12 @@
 //! | `number.rs`, `duration.rs`, `options.rs` | arguments checked and named |
 //! | `handle.rs` | objects that `close()` can empty |
 //! | `region.rs`, `limiter.rs`, `cache.rs`, `breaker.rs`, `histogram.rs` | the verbs |
+//! | `waiting.rs`, `headers.rs`, `address.rs` | what belongs to limiters: reservations, verdicts as headers, clients' addresses |
 //!
 //! Nothing here is static: each worker thread loads its own copy of the
 //! functions, and the core maps a region once for the process.
 
+mod address;
 mod breaker;
 mod bytes;
 mod cache;
@@ -26,6 +28,7 @@ mod duration;
 mod failure;
 mod function;
 mod handle;
+mod headers;
 mod histogram;
 mod js;
 mod key;
@@ -35,6 +38,7 @@ mod options;
 mod realm;
 mod region;
 mod text;
+mod waiting;
 
 use napi_sys as sys;
 

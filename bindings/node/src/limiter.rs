@@ -1,66 +1,142 @@
-//! Verbs of a limiter. `allow` answers with a boolean; `take` and `peek` too,
-//! and leave the rest of the verdict in the realm's numbers.
+//! Verbs of a limiter. `allow` answers with a boolean; the verbs with a verdict
+//! too, and leave the rest of it in the realm's numbers.
 
 use crate::duration::{duration, to_ms};
 use crate::failure::{Answer, Failure};
-use crate::function::Call;
-use crate::handle::Handle;
+use crate::function::{functions, Call, Verb};
+use crate::handle::{Handle, Opened};
 use crate::js::{Env, Type, Value};
 use crate::key::with_key;
 use crate::number::{count, SAFE};
 use crate::options::Options;
 use crate::text::{self, with_text};
+use crate::waiting::{acquire, reserve};
 use forebay::{Charge, Error, Limiter, LimiterOptions, Rate, Verdict};
+use std::cell::Ref;
+use std::rc::Rc;
 
-/// `(name, verb)` for `function::functions`.
-pub const VERBS: &[(&str, crate::function::Verb<Handle<Limiter>>)] = &[
+/// A limiter that one JavaScript object opened.
+pub struct Open {
+    handle: Rc<Handle<Limiter>>,
+    /// Where its reservations belong: they close with its region.
+    pub siblings: Rc<Opened>,
+}
+
+impl Open {
+    /// The limiter. Callers run no JavaScript while they hold the answer.
+    pub fn get(&self) -> Result<Ref<'_, Limiter>, Error> {
+        self.handle.get()
+    }
+}
+
+const VERBS: &[(&str, Verb<Open>)] = &[
     ("allow", allow),
     ("take", take),
     ("peek", peek),
+    ("enforce", enforce),
+    ("refund", refund),
+    ("penalize", penalize),
+    ("block", block),
+    ("unblock", unblock),
+    ("reserve", reserve),
+    ("acquire", acquire),
     ("reset", reset),
     ("stats", stats),
 ];
 
-fn allow<'e>(limiter: &Handle<Limiter>, call: &Call<'e>) -> Answer<'e> {
+/// The functions of a limiter, and its `number` for `takeAll`.
+pub fn handed<'e>(call: &Call<'e>, siblings: &Rc<Opened>, limiter: Limiter) -> Answer<'e> {
+    let handle = siblings.adopt("limiter", limiter);
+    let number = call.realm.limiters().number(&handle);
+    let open = Rc::new(Open {
+        handle,
+        siblings: Rc::clone(siblings),
+    });
+    let object = functions(call.env, call.realm, &open, VERBS)?;
+    call.env
+        .set(object, "number", call.env.number(number as f64)?)?;
+    Ok(object)
+}
+
+fn allow<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
     let key = call.arguments[0];
     let allowed = if call.given < 2 {
         with_key(call.env, key, |key| Ok(limiter.get()?.allow(key)))
     } else {
-        with_charge(call, |charge| {
-            with_key(call.env, key, |key| {
-                Ok(limiter.get()?.allow_with(key, charge))
-            })
+        charged(limiter, call, "cost", |limiter, key, charge| {
+            limiter.allow_with(key, charge)
         })
     };
     call.env.boolean(allowed?)
 }
 
-fn take<'e>(limiter: &Handle<Limiter>, call: &Call<'e>) -> Answer<'e> {
-    let verdict = with_charge(call, |charge| {
-        with_key(call.env, call.arguments[0], |key| {
-            Ok(limiter.get()?.take_with(key, charge))
-        })
+fn take<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let verdict = charged(limiter, call, "cost", |limiter, key, charge| {
+        limiter.take_with(key, charge)
     })?;
     answer(call, verdict)
 }
 
-fn peek<'e>(limiter: &Handle<Limiter>, call: &Call<'e>) -> Answer<'e> {
-    let verdict = with_charge(call, |charge| {
-        with_key(call.env, call.arguments[0], |key| {
-            Ok(limiter.get()?.peek_with(key, charge))
-        })
+fn peek<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let verdict = charged(limiter, call, "cost", |limiter, key, charge| {
+        limiter.peek_with(key, charge)
     })?;
     answer(call, verdict)
 }
 
-fn reset<'e>(limiter: &Handle<Limiter>, call: &Call<'e>) -> Answer<'e> {
+/// `true`, or the core's sentence for a refusal; either way with the verdict.
+fn enforce<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let enforced = charged(limiter, call, "cost", |limiter, key, charge| {
+        limiter.enforce_with(key, charge)
+    })?;
+    match enforced {
+        Ok(verdict) => answer(call, verdict),
+        Err(limited) => {
+            answer(call, limited.verdict)?;
+            call.env.string(limited.to_string().as_bytes())
+        }
+    }
+}
+
+fn refund<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let verdict = charged(limiter, call, "tokens", |limiter, key, charge| {
+        limiter.refund_with(key, charge)
+    })?;
+    answer(call, verdict)
+}
+
+fn penalize<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let verdict = charged(limiter, call, "tokens", |limiter, key, charge| {
+        limiter.penalize_with(key, charge)
+    })?;
+    answer(call, verdict)
+}
+
+fn block<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let [key, time, ..] = call.arguments;
+    let time = duration(call.env, time, "time")?;
+    with_key(call.env, key, |key| {
+        limiter.get()?.block(key, time);
+        Ok(())
+    })?;
+    call.env.undefined()
+}
+
+fn unblock<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let was = with_key(call.env, call.arguments[0], |key| {
+        Ok(limiter.get()?.unblock(key))
+    })?;
+    call.env.boolean(was)
+}
+
+fn reset<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
     let was = with_key(call.env, call.arguments[0], |key| {
         Ok(limiter.get()?.reset(key))
     })?;
     call.env.boolean(was)
 }
 
-fn stats<'e>(limiter: &Handle<Limiter>, call: &Call<'e>) -> Answer<'e> {
+fn stats<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
     let stats = limiter.get()?.stats();
     call.env.numbers(&[
         ("admitted", stats.admitted),
@@ -72,17 +148,76 @@ fn stats<'e>(limiter: &Handle<Limiter>, call: &Call<'e>) -> Answer<'e> {
     ])
 }
 
-/// Calls `use_it` with the cost and tier of the arguments after the key.
-fn with_charge<R>(
+/// `takeAll([[number, key, cost, tier], …])`: whether all admit it; the verdicts
+/// are in the realm's numbers, one behind the other.
+pub fn take_all<'e>(_: &(), call: &Call<'e>) -> Answer<'e> {
+    let env = call.env;
+    let rows = call.arguments[0];
+    let rows = (0..env.array_len(rows)?)
+        .map(|i| env.element(rows, i))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Clones: reading a key may run JavaScript that closes the region.
+    let limiters = rows
+        .iter()
+        .map(|row| {
+            let number = count(env, env.element(*row, 0)?, "limiter", SAFE as u64)?;
+            match call.realm.limiters().get(number) {
+                Some(handle) => Ok(handle.get()?.clone()),
+                None => Err(Failure::of_type("limiter", "another number", "a Limiter")),
+            }
+        })
+        .collect::<Result<Vec<Limiter>, Failure>>()?;
+    let requests = rows
+        .iter()
+        .zip(&limiters)
+        .map(|(row, limiter)| {
+            let [key, cost, tier] = [1, 2, 3].map(|i| env.element(*row, i));
+            with_charge(env, "cost", cost?, tier?, |charge| {
+                with_key(env, key?, |key| Ok(limiter.request(key, charge)))
+            })
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let (allowed, verdicts) = forebay::take_all(&requests)?;
+    for (i, verdict) in verdicts.iter().enumerate() {
+        tell(call, i, verdict);
+    }
+    env.boolean(allowed)
+}
+
+/// Calls `use_it` with the limiter, the key, and the cost and tier after it.
+fn charged<R>(
+    limiter: &Open,
     call: &Call<'_>,
+    cost_is: &'static str,
+    use_it: impl FnOnce(&Limiter, &[u8], Charge<'_>) -> R,
+) -> Result<R, Failure> {
+    let [key, cost, tier, _] = call.arguments;
+    if call.given < 2 {
+        return with_key(call.env, key, |key| {
+            Ok(use_it(&*limiter.get()?, key, Charge::default()))
+        });
+    }
+    with_charge(call.env, cost_is, cost, tier, |charge| {
+        with_key(call.env, key, |key| {
+            Ok(use_it(&*limiter.get()?, key, charge))
+        })
+    })
+}
+
+/// Calls `use_it` with a cost, which errors call `cost_is`, and a tier; either
+/// may be `undefined`.
+pub fn with_charge<R>(
+    env: Env<'_>,
+    cost_is: &'static str,
+    cost: Value<'_>,
+    tier: Value<'_>,
     use_it: impl FnOnce(Charge<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
-    let [_, cost, tier, _] = call.arguments;
     let mut charge = Charge::default();
-    if call.given > 1 && call.env.type_of(cost)? != Type::Undefined {
-        charge.cost = count(call.env, cost, "cost", SAFE as u64)?;
+    if env.type_of(cost)? != Type::Undefined {
+        charge.cost = count(env, cost, cost_is, SAFE as u64)?;
     }
-    if call.given < 3 || call.env.type_of(tier)? == Type::Undefined {
+    if env.type_of(tier)? == Type::Undefined {
         return use_it(charge);
     }
     let with_tier = |tier: &[u8]| match std::str::from_utf8(tier) {
@@ -90,25 +225,40 @@ fn with_charge<R>(
         // V8 writes UTF-8 only.
         Err(_) => Err(Error::invalid("tier", "bytes", "text").into()),
     };
-    match with_text(call.env, tier, "tier", with_tier)? {
+    match with_text(env, tier, "tier", with_tier)? {
         Some(result) => result,
         None => Err(Failure::of_type(
             "tier",
-            call.env.type_of(tier)?.name(),
+            env.type_of(tier)?.name(),
             "the name of a tier",
         )),
     }
 }
 
-/// The verdict: whether it is allowed; the numbers limit, remaining, retry
-/// after (ms, -1 for never) and reset after (ms) in the realm.
-fn answer<'e>(call: &Call<'e>, verdict: Verdict) -> Answer<'e> {
-    let [limit, remaining, retry_after, reset_after, ..] = call.realm.numbers();
-    limit.set(tokens(verdict.limit));
-    remaining.set(tokens(verdict.remaining));
-    retry_after.set(verdict.retry_after.map_or(-1.0, to_ms));
-    reset_after.set(to_ms(verdict.reset_after));
+/// How many of the realm's numbers a verdict takes.
+pub const VERDICT: usize = 6;
+
+/// The verdict: whether it is allowed; the rest is in the realm.
+pub fn answer<'e>(call: &Call<'e>, verdict: Verdict) -> Answer<'e> {
+    tell(call, 0, &verdict);
     call.env.boolean(verdict.allowed)
+}
+
+/// Leaves the verdict in the realm as the `i`-th: limit, remaining, retry after
+/// (ms, -1 for never), reset after (ms), window (ms), 1 if it is allowed.
+fn tell(call: &Call<'_>, i: usize, verdict: &Verdict) {
+    let numbers = [
+        tokens(verdict.limit),
+        tokens(verdict.remaining),
+        verdict.retry_after.map_or(-1.0, to_ms),
+        to_ms(verdict.reset_after),
+        to_ms(verdict.window),
+        f64::from(u8::from(verdict.allowed)),
+    ];
+    let cells = &call.realm.numbers()[i * VERDICT..];
+    for (cell, number) in cells.iter().zip(numbers) {
+        cell.set(number);
+    }
 }
 
 /// Tokens as a number: an unlimited tier has infinitely many.

@@ -2,19 +2,23 @@
 //!
 //! Objects and buffers are slow to make (half a microsecond and more), so hot
 //! verbs answer with one number, boolean or string, and leave the rest where
-//! JavaScript can read it: eight numbers and 64 KiB of bytes that both sides
+//! JavaScript can read it: some numbers and 64 KiB of bytes that both sides
 //! see. JavaScript reads them before it makes its next call.
 
 use crate::failure::{Answer, Failure};
+use crate::handle::Numbered;
 use crate::js::{check, Env, Value};
+use crate::limiter::VERDICT;
+use forebay::limiter::MOST_TOGETHER;
+use forebay::Limiter;
 use napi_sys as sys;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
 use std::rc::Rc;
 
-/// Numbers that both sides see.
-const NUMBERS: usize = 8;
+/// Numbers that both sides see: the verdicts of one call.
+const NUMBERS: usize = VERDICT * MOST_TOGETHER;
 
 /// Bytes that both sides see; a larger value is handed over in a `Buffer`.
 const BYTES: usize = 64 * 1024;
@@ -28,6 +32,7 @@ pub struct Realm {
     bytes: *mut u8,
     make_error: Cell<sys::napi_ref>,
     buffer: Cell<Vec<u8>>,
+    limiters: Numbered<Limiter>,
 }
 
 impl Realm {
@@ -42,6 +47,7 @@ impl Realm {
             bytes: bytes.cast(),
             make_error: Cell::new(ptr::null_mut()),
             buffer: Cell::new(Vec::new()),
+            limiters: Numbered::default(),
         }))
     }
 
@@ -51,6 +57,11 @@ impl Realm {
         // as long as the environment lives, and the package never detaches
         // them. JavaScript touches them only while no native call runs.
         unsafe { &*self.numbers.cast() }
+    }
+
+    /// This thread's limiters.
+    pub fn limiters(&self) -> &Numbered<Limiter> {
+        &self.limiters
     }
 
     /// Hands bytes over: their number, when they are in the shared bytes now,

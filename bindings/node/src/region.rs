@@ -1,11 +1,13 @@
 //! Opening regions, and their verbs.
 
+use crate::address;
 use crate::breaker;
 use crate::cache;
 use crate::duration::{duration, ns_to_ms};
 use crate::failure::{Answer, Failure};
 use crate::function::{functions, Call, Verb};
-use crate::handle::{Close, Handle};
+use crate::handle::{Close, Handle, Opened};
+use crate::headers;
 use crate::histogram;
 use crate::js::{Env, Type, Value};
 use crate::limiter;
@@ -13,13 +15,13 @@ use crate::number::large_count;
 use crate::options::{name, Options};
 use crate::realm::Realm;
 use forebay::{BreakerOptions, CacheOptions, Codec, Error, HistogramOptions, RegionOptions};
-use std::cell::RefCell;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
+use std::time::Duration;
 
 /// A region that one JavaScript object opened, and what was opened in it.
 struct Region {
     handle: Handle<forebay::Region>,
-    objects: RefCell<Vec<Weak<dyn Close>>>,
+    objects: Rc<Opened>,
 }
 
 const VERBS: &[(&str, Verb<Region>)] = &[
@@ -35,18 +37,21 @@ const VERBS: &[(&str, Verb<Region>)] = &[
     ("close", close),
 ];
 
-/// Fills the module's exports: the shared arrays, `link`, what opens, and the
-/// numbers of the codecs.
+/// Fills the module's exports: the shared arrays, `link`, what opens, what acts
+/// on no object or on several, and the numbers of the codecs.
 pub fn exports<'e>(env: Env<'e>, exports: Value<'e>) -> Result<(), Failure> {
     let realm = Realm::new(env, exports)?;
     let verbs: &[(&str, Verb<()>)] = &[
         ("link", link),
         ("open", open),
         ("privateRegion", private_region),
+        ("takeAll", limiter::take_all),
+        ("headers", headers::headers),
+        ("clientAddress", address::client_address),
     ];
-    let opening = functions(env, &realm, &Rc::new(()), verbs)?;
+    let free = functions(env, &realm, &Rc::new(()), verbs)?;
     for (name, _) in verbs {
-        env.set(exports, name, env.get(opening, name)?)?;
+        env.set(exports, name, env.get(free, name)?)?;
     }
     let codecs = env.numbers(&[
         ("bytes", Codec::Bytes.number().into()),
@@ -84,14 +89,17 @@ fn handed<'e>(call: &Call<'e>, region: forebay::Region) -> Answer<'e> {
     };
     let is_shared = env.boolean(region.is_shared())?;
     let bytes = env.number(region.bytes() as f64)?;
+    // Only a manual clock can be moved, were it by nothing.
+    let manual_clock = env.boolean(region.advance(Duration::ZERO).is_ok())?;
     let region = Rc::new(Region {
         handle: Handle::new("region", region),
-        objects: RefCell::new(Vec::new()),
+        objects: Rc::default(),
     });
     let object = functions(env, call.realm, &region, VERBS)?;
     env.set(object, "path", path)?;
     env.set(object, "isShared", is_shared)?;
     env.set(object, "bytes", bytes)?;
+    env.set(object, "manualClock", manual_clock)?;
     Ok(object)
 }
 
@@ -130,28 +138,12 @@ fn region_options<'e>(env: Env<'e>, value: Value<'e>) -> Result<RegionOptions, F
     Ok(region)
 }
 
-impl Region {
-    /// A handle of an object in this region, which closes with the region.
-    fn adopt<T: 'static>(&self, what: &'static str, object: T) -> Rc<Handle<T>> {
-        let handle = Rc::new(Handle::new(what, object));
-        let mut objects = self.objects.borrow_mut();
-        // Those already collected go before the list would grow.
-        if objects.len() == objects.capacity() {
-            objects.retain(|object| object.strong_count() > 0);
-        }
-        let weak: Weak<dyn Close> = Rc::downgrade(&handle) as _;
-        objects.push(weak);
-        handle
-    }
-}
-
 fn limiter<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
     let [object, options, ..] = call.arguments;
     let object = name(call.env, object, "name")?;
     let options = limiter::options(call.env, options)?;
     let limiter = region.handle.get()?.limiter(&object, options)?;
-    let handle = region.adopt("limiter", limiter);
-    functions(call.env, call.realm, &handle, limiter::VERBS)
+    limiter::handed(call, &region.objects, limiter)
 }
 
 /// Without options, a cache or a breaker is attached to as it is, and made with
@@ -168,7 +160,7 @@ fn cache<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
         }
         (cache, _) => cache?,
     };
-    let handle = region.adopt("cache", cache);
+    let handle = region.objects.adopt("cache", cache);
     functions(call.env, call.realm, &handle, cache::VERBS)
 }
 
@@ -184,7 +176,7 @@ fn breaker<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
             .breaker(&object, BreakerOptions::new())?,
         (breaker, _) => breaker?,
     };
-    let handle = region.adopt("breaker", breaker);
+    let handle = region.objects.adopt("breaker", breaker);
     functions(call.env, call.realm, &handle, breaker::VERBS)
 }
 
@@ -192,7 +184,7 @@ fn histogram<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
     let object = name(call.env, call.arguments[0], "name")?;
     let none: Option<HistogramOptions> = None;
     let histogram = region.handle.get()?.histogram(&object, none)?;
-    let handle = region.adopt("histogram", histogram);
+    let handle = region.objects.adopt("histogram", histogram);
     functions(call.env, call.realm, &handle, histogram::VERBS)
 }
 
@@ -265,11 +257,7 @@ fn advance<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
 }
 
 fn close<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
-    for object in region.objects.take() {
-        if let Some(object) = object.upgrade() {
-            object.close();
-        }
-    }
+    region.objects.close();
     region.handle.close();
     call.env.undefined()
 }

@@ -25,6 +25,12 @@ function refused(f, type, says, code = 'FB_E_INVALID_ARGUMENT') {
   })
 }
 
+/** The same of a promise. */
+async function rejected(promise, type, says) {
+  const error = await promise.then(assert.fail, (error) => error)
+  refused(() => { throw error }, type, says)
+}
+
 const HALVES = ['\ud800', 'a\udfffb', `${'x'.repeat(300)}\ud800`, '\udc00\ud800', '\ufffd\ud800']
 
 test('a key of another type is a TypeError that says what keys are', () => {
@@ -137,6 +143,156 @@ test('a cost above the burst is refused for ever, and spends nothing', () => {
   const { allowed, retryAfter } = limiter.take('costly', Number.MAX_SAFE_INTEGER)
   assert.deepEqual([allowed, retryAfter], [false, null])
   assert.equal(limiter.take('costly').remaining, 1)
+})
+
+test('the verbs of a limiter name the argument that is wrong, and change nothing', async () => {
+  const limiter = region.limiter('verbs', '2/s')
+  const before = [limiter.peek('k'), limiter.stats()]
+  for (const tokens of [-1, 1.5, NaN, Infinity, 2 ** 53]) {
+    refused(() => limiter.refund('k', tokens), RangeError, /^tokens: got/)
+    refused(() => limiter.penalize('k', tokens), RangeError, /^tokens: got/)
+    refused(() => limiter.enforce('k', tokens), RangeError, /^cost: got/)
+    refused(() => limiter.reserve('k', 0, { cost: tokens }), RangeError, /^cost: got/)
+    await rejected(limiter.acquire('k', 0, { cost: tokens }), RangeError, /^cost: got/)
+  }
+  for (const tokens of ['1', null, 1n, {}]) {
+    refused(() => limiter.refund('k', tokens), TypeError, /^tokens: got/)
+    refused(() => limiter.penalize('k', tokens), TypeError, /^tokens: got/)
+    refused(() => limiter.enforce('k', tokens), TypeError, /^cost: got/)
+    await rejected(limiter.acquire('k', 0, { cost: tokens }), TypeError, /^cost: got/)
+  }
+  for (const time of [-1, NaN, Infinity, 2 ** 64, '', '5', '-5m', '1e3s']) {
+    refused(() => limiter.block('k', time), RangeError, /^time: got/)
+    refused(() => limiter.reserve('k', time), RangeError, /^maxWait: got/)
+    await rejected(limiter.acquire('k', time), RangeError, /^timeout: got/)
+  }
+  for (const time of [undefined, null, true, 5n, {}]) {
+    refused(() => limiter.block('k', time), TypeError, /^time: got/)
+    refused(() => limiter.reserve('k', time), TypeError, /^maxWait: got/)
+    await rejected(limiter.acquire('k', time), TypeError, /^timeout: got/)
+  }
+  for (const key of [undefined, 7, {}]) {
+    for (const verb of ['enforce', 'refund', 'penalize', 'unblock']) {
+      refused(() => limiter[verb](key), TypeError, /^key: got/)
+    }
+    refused(() => limiter.block(key, 1), TypeError, /^key: got/)
+    refused(() => limiter.reserve(key, 1), TypeError, /^key: got/)
+    await rejected(limiter.acquire(key, 1), TypeError, /^key: got/)
+  }
+  for (const options of [null, 5, [], 'x']) {
+    refused(() => limiter.reserve('k', 1, options), TypeError, /^options: got/)
+    await rejected(limiter.acquire('k', 1, options), TypeError, /^options: got/)
+  }
+  refused(() => limiter.refund('k', 1, 5), TypeError, /^tier: got a number/)
+  refused(() => limiter.reserve('k', 1, { tier: 5 }), TypeError, /^tier: got a number/)
+  refused(() => limiter.reserve('k', 1, { signal: null }), TypeError, /"signal"; allowed: cost, tier/)
+  await rejected(limiter.acquire('k', 1, { Cost: 1 }), TypeError, /"Cost"; allowed: cost, tier, signal/)
+  for (const signal of [null, {}, 5]) {
+    await rejected(limiter.acquire('k', 1, { signal }), TypeError, /^signal: got/)
+  }
+  assert.deepEqual([limiter.peek('k'), limiter.stats()], before)
+})
+
+test('requests that are none are refused before any is charged', () => {
+  const { takeAll } = forebay
+  const one = region.limiter('one', '2/s')
+  const good = { limiter: one, key: 'k' }
+  for (const requests of [undefined, null, {}, 'x', new Set([good])]) {
+    refused(() => takeAll(requests), TypeError, /^requests: got .*an array/)
+  }
+  for (const request of [undefined, null, 5, [one, 'k']]) {
+    refused(() => takeAll([good, request]), TypeError, /^request: got .*an object/)
+  }
+  // A hole.
+  refused(() => takeAll([good, , good]), TypeError, /^request: got undefined/)
+  refused(() => takeAll([good, { ...good, costs: 1 }]), TypeError, /^request: got "costs"/)
+  for (const limiter of [undefined, null, cache, 'one', Object.create(forebay.Limiter.prototype)]) {
+    refused(() => takeAll([good, { limiter, key: 'k' }]), TypeError, /^limiter: got .*; allowed: a Limiter/)
+  }
+  refused(() => takeAll([good, { limiter: one }]), TypeError, /^key: got undefined/)
+  refused(() => takeAll([good, { ...good, cost: -1 }]), RangeError, /^cost: got -1/)
+  refused(() => takeAll([good, { ...good, tier: 1 }]), TypeError, /^tier: got a number/)
+  refused(() => takeAll(Array(17).fill(good)), RangeError, /^requests: got 17; allowed: at most 16$/)
+  assert.equal(one.peek('k').remaining, 2)
+  assert.equal(takeAll(Array(16).fill(good)).verdicts.length, 16)
+})
+
+test('a getter in a request may close the region: an answer, or an error that says so', () => {
+  const region = forebay.privateRegion()
+  const limiter = region.limiter('l', '2/s')
+  const key = ['a', 'b']
+  Object.defineProperty(key, 1, { get: () => (region.close(), 'b') })
+  assert.equal(forebay.takeAll([{ limiter, key: 'a' }, { limiter, key }]).allowed, true)
+  refused(() => forebay.takeAll([{ limiter, key }]), forebay.ForebayError, /the limiter is closed/, 'FB_E_CLOSED')
+})
+
+test('headers are made of verdicts, known styles and names of printable ASCII', () => {
+  const { headers } = forebay
+  const verdict = limiter.peek('headers')
+  for (const limits of [undefined, null, {}, 'x', [5], [[]], [['a']], [['a', verdict, 1]], verdict]) {
+    refused(() => headers(limits), TypeError, /^limits: got .*\[name, verdict\]/)
+  }
+  refused(() => headers([[5, verdict]]), TypeError, /^name: got a number/)
+  for (const name of ['naïve', 'a\r\nSet-Cookie: x', '\0']) {
+    refused(() => verdict.headers(name), RangeError, /^name: got .*printable ASCII/)
+  }
+  for (const other of [undefined, null, true, 'verdict', []]) {
+    refused(() => headers([['a', other]]), TypeError, /^verdict: got .*; allowed: a Verdict/)
+  }
+  const fields = { ...verdict }
+  const others = {
+    allowed: [undefined, 1, 'true'],
+    limit: [undefined, -1, 1.5, NaN, '1', null],
+    remaining: [undefined, -1, NaN, 1n],
+    retryAfter: [undefined, -1, NaN, Infinity, '1'],
+    resetAfter: [undefined, null, -1, NaN, Infinity],
+    window: [undefined, null, -1, NaN, 2 ** 70],
+  }
+  for (const [field, values] of Object.entries(others)) {
+    for (const value of values) {
+      const message = new RegExp(`^verdict: got an object whose ${field} is not a verdict's; allowed: a Verdict`)
+      refused(() => headers([['a', { ...fields, [field]: value }]]), TypeError, message)
+    }
+  }
+  for (const style of ['', 'draft-9', 'Legacy']) {
+    refused(() => headers([['a', verdict]], style), RangeError, /^style: got .*legacy-delta/)
+    refused(() => headers([['a', verdict]], ['legacy', style]), RangeError, /^style: got .*draft-10/)
+  }
+  for (const styles of [null, 5, {}]) {
+    refused(() => headers([['a', verdict]], styles), TypeError, /^styles: got/)
+  }
+  refused(() => headers([['a', verdict]], [5]), TypeError, /^style: got a number/)
+  for (const now of [-1, NaN, Infinity, new Date(NaN)]) {
+    refused(() => headers([['a', verdict]], 'legacy', now), RangeError, /^now: got/)
+  }
+  for (const now of [null, '5', 5n]) {
+    refused(() => headers([['a', verdict]], 'legacy', now), TypeError, /^now: got/)
+  }
+})
+
+test("a client's address is an address, and its options are known", () => {
+  const { clientAddress } = forebay
+  for (const peer of ['', 'localhost', '1.2.3', '[::1', '1.2.3.4:99999', '\0']) {
+    refused(() => clientAddress(peer), RangeError, /^address: got .*IPv4 or IPv6/)
+  }
+  for (const peer of [undefined, null, 5, {}]) {
+    refused(() => clientAddress(peer), TypeError, /^peer: got .*a string/)
+  }
+  const behind = (options) => () => clientAddress('10.0.0.1', options)
+  refused(behind(null), TypeError, /^options: got null/)
+  refused(behind({ trustProxy: 1 }), TypeError, /"trustProxy"; allowed: forwardedFor/)
+  refused(behind({ forwardedFor: 5 }), TypeError, /^forwardedFor: got a number/)
+  refused(behind({ forwardedFor: ['1.1.1.1', null] }), TypeError, /^forwardedFor: got null/)
+  refused(behind({ trustedHops: '1' }), TypeError, /^trustedHops: got a string/)
+  for (const trustedHops of [-1, 0.5, NaN, Infinity]) {
+    refused(behind({ trustedHops }), RangeError, /^trustedHops: got/)
+  }
+  for (const ipv6Prefix of [-1, 0.5, NaN]) {
+    refused(behind({ ipv6Prefix }), RangeError, /^ipv6Prefix: got/)
+  }
+  for (const ipv6Prefix of [129, 256, 2 ** 40]) {
+    refused(behind({ ipv6Prefix }), RangeError, /^ipv6_prefix: got \d+; allowed: 0 to 128/)
+  }
 })
 
 test('a rate is text or its parts', () => {
@@ -292,7 +448,7 @@ test('a breaker is called with a function and known options', () => {
 })
 
 test('objects are made by the region only', () => {
-  for (const name of ['Region', 'Limiter', 'Cache', 'Breaker', 'Permit', 'Histogram', 'Snapshot']) {
+  for (const name of ['Region', 'Limiter', 'Reservation', 'Cache', 'Breaker', 'Permit', 'Histogram', 'Snapshot']) {
     refused(() => new forebay[name](), TypeError, /a constructor call/)
   }
   const { allow } = forebay.Limiter.prototype
@@ -307,6 +463,8 @@ test('after close everything answers that it is closed, and closing again is not
   const histogram = region.histogram('h')
   const permit = breaker.enter()
   const stop = histogram.start()
+  limiter.take('k')
+  const reservation = limiter.reserve('k', '1s')
   region.close()
   region.close()
   const closed = (f, what) =>
@@ -316,6 +474,11 @@ test('after close everything answers that it is closed, and closing again is not
   closed(() => region.stats(), 'region')
   closed(() => limiter.allow('k'), 'limiter')
   closed(() => limiter.take('k'), 'limiter')
+  closed(() => limiter.block('k', 1), 'limiter')
+  closed(() => limiter.reserve('k', 1), 'limiter')
+  closed(() => forebay.takeAll([{ limiter, key: 'k' }]), 'limiter')
+  closed(() => reservation.wait, 'limiter')
+  closed(() => reservation.cancel(), 'limiter')
   closed(() => cache.get('k'), 'cache')
   closed(() => cache.set('k', 'v'), 'cache')
   closed(() => cache.size, 'cache')

@@ -49,17 +49,18 @@ test('an engine that cannot be loaded is an error that says what was tried', () 
   assert.match(printed, /^FB_E_UNSUPPORTED forebay.node cannot be loaded on .*no.such.forebay.node/)
 })
 
-test('the example in the README runs as printed', async () => {
+test('the examples in the README run as printed', async () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
-  const [, example] = readme.match(/```js\n([^]*?)```/)
-  const printed = []
-  const body = example
-    .replace(/^import .* from 'forebay'$/m, '')
-    .replaceAll("open('shop')", "privateRegion({ bytes: 16 << 20 })")
-  await new (async () => {}).constructor('open', 'privateRegion', 'console', body)(
-    open,
-    privateRegion,
-    { log: (...values) => printed.push(values) },
-  )
-  assert.ok(printed.length > 0)
+  const examples = [...readme.matchAll(/```js\n(import [^]*?)```/g)]
+  assert.equal(examples.length, 2)
+  for (const [, example] of examples) {
+    const printed = []
+    const body = example
+      .replace(/^import (.*) from 'forebay'$/m, 'const $1 = forebay')
+      .replaceAll("open('shop')", 'forebay.privateRegion({ bytes: 16 << 20 })')
+    const run = (async () => {}).constructor('forebay', 'console', body)
+    await run(forebay, { log: (...values) => printed.push(values) })
+    assert.ok(printed.length > 0)
+    assert.ok(printed.flat().every((value) => value !== undefined && value !== false))
+  }
 })

@@ -2,17 +2,23 @@
 // what they must not write must not compile.
 
 import {
+  clientAddress,
+  headers,
   open,
   privateRegion,
+  takeAll,
   type BreakerOpen,
   type Cache,
   type CacheStats,
   type Duration,
   type Entry,
+  type HeaderStyle,
   type Key,
   type Permit,
+  type Reservation,
   type Verdict,
   ForebayError,
+  Limited,
 } from 'forebay'
 
 interface Page {
@@ -40,6 +46,31 @@ const wait: number | null = verdict.retryAfter
 limiter.allow(7)
 // @ts-expect-error a verdict is read only
 verdict.allowed = true
+
+const window: number = limiter.refund(key, 2, 'pro').window + limiter.penalize('k').window
+limiter.block('k', '10m')
+const ended: boolean = limiter.unblock('k')
+const reservation: Reservation | undefined = limiter.reserve('k', '5s', { cost: 2, tier: 'pro' })
+const due: bigint | undefined = reservation?.due
+const cancelled: boolean | undefined = reservation?.cancel()
+const got: Promise<Verdict> = limiter.acquire('k', 250, { signal: AbortSignal.timeout(100) })
+// @ts-expect-error a reservation has no signal
+limiter.reserve('k', '5s', { signal: AbortSignal.timeout(100) })
+// @ts-expect-error how long?
+limiter.acquire('k')
+const together: boolean = takeAll([{ limiter, key }, { limiter, key: '', cost: 2 }]).allowed
+// @ts-expect-error a limiter is not its name
+takeAll([{ limiter: 'api', key: 'k' }])
+const styles: HeaderStyle[] = ['legacy', 'draft-10']
+const sent: Headers = new Headers(headers([['api', verdict]], styles, new Date()))
+const pairs: [string, string][] = verdict.headers('api', 'draft-8', Date.now())
+// @ts-expect-error no such style
+verdict.headers('api', 'draft-9')
+const request: { headers: NodeJS.Dict<string | string[]> } = { headers: {} }
+const client: string = clientAddress('10.0.0.1', {
+  forwardedFor: request.headers['x-forwarded-for'],
+  trustedHops: 1,
+})
 
 const pages: Cache<Page> = region.cache<Page>('pages', { bytes: 8 << 20, ttl: '5m' })
 const page: Page | undefined = pages.get('/')
@@ -80,7 +111,9 @@ for (const { kind, object } of region.events(0).events) {
 try {
   region[Symbol.dispose]()
 } catch (error) {
+  if (error instanceof Limited) console.log(error.limiter, error.verdict.retryAfter, error.headers())
   if (error instanceof ForebayError) console.log(error.code.length)
 }
 
+export { window, ended, due, cancelled, got, together, sent, pairs, client }
 export { path, allowed, wait, page, stored, entry, stats, bytes, anything, now, later, either, sync, stop, timed, p99, duration }

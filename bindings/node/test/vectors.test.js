@@ -7,7 +7,14 @@ const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
 const { test } = require('node:test')
-const { privateRegion, BreakerOpen } = require('forebay')
+const {
+  privateRegion,
+  takeAll,
+  headers,
+  clientAddress,
+  BreakerOpen,
+  Limited,
+} = require('forebay')
 
 const DIRECTORY = path.join(__dirname, '..', '..', '..', 'tests', 'vectors')
 const CODECS = { bytes: 0, text: 1, json: 2 }
@@ -57,7 +64,7 @@ function subset(answer, expect) {
   return Object.fromEntries(Object.keys(expect).map((name) => [name, answer[name]]))
 }
 
-function verdict({ allowed, limit, remaining, retryAfter, resetAfter }) {
+function verdict({ allowed, limit, remaining, retryAfter, resetAfter, window }) {
   const tokens = (n) => (n === Infinity ? 2 ** 64 : n)
   return {
     allowed,
@@ -65,17 +72,79 @@ function verdict({ allowed, limit, remaining, retryAfter, resetAfter }) {
     remaining: tokens(remaining),
     retry_after_ns: orNull(ns, retryAfter),
     reset_after_ns: ns(resetAfter),
+    window_ns: ns(window),
   }
+}
+
+/** The verdict has what `expect` names. */
+function said(answer, expect) {
+  assert.deepEqual(subset(verdict(answer), expect), expect)
 }
 
 const VERBS = {
   allow: ({ object, key, cost, tier, expect }) =>
     assert.equal(object.allow(key, cost, tier), expect),
-  take: ({ object, key, cost, tier, expect }) =>
-    assert.deepEqual(subset(verdict(object.take(key, cost, tier)), expect), expect),
-  peek: ({ object, key, cost, tier, expect }) =>
-    assert.deepEqual(subset(verdict(object.peek(key, cost, tier)), expect), expect),
+  take: ({ object, key, cost, tier, expect }) => said(object.take(key, cost, tier), expect),
+  peek: ({ object, key, cost, tier, expect }) => said(object.peek(key, cost, tier), expect),
   reset: ({ object, key, expect }) => assert.equal(object.reset(key), expect),
+  refund: ({ object, key, cost, tier, expect }) => said(object.refund(key, cost, tier), expect),
+  penalize: ({ object, key, cost, tier, expect }) => said(object.penalize(key, cost, tier), expect),
+  block: ({ object, key, for_ns: time }) => object.block(key, ms(time)),
+  unblock: ({ object, key, expect }) => assert.equal(object.unblock(key), expect),
+  reserve: ({ object, region, key, cost, tier, max_wait_ns: wait, as, reservations, expect }) => {
+    const reservation = object.reserve(key, ms(wait), { cost, tier })
+    if (expect === 'refused') return assert.equal(reservation, undefined)
+    assert.equal(ns(reservation.wait), expect.wait_ns)
+    if (expect.wait_ns > 0) {
+      assert.equal(reservation.due, BigInt(ns(region.now()) + expect.wait_ns))
+    }
+    reservations.set(as, reservation)
+  },
+  cancel: ({ reservation, reservations, expect }) => {
+    assert.equal(reservations.get(reservation).cancel(), expect)
+    assert.equal(reservations.get(reservation).cancel(), false)
+  },
+  acquire: async ({ object, key, cost, tier, timeout_ns: timeout, expect }) =>
+    said(await object.acquire(key, ms(timeout), { cost, tier }), expect),
+  enforce: ({ object, key, cost, tier, message, expect }) => {
+    if (message === undefined) return said(object.enforce(key, cost, tier), expect)
+    assert.throws(
+      () => object.enforce(key, cost, tier),
+      (error) => {
+        assert.ok(error instanceof Limited)
+        assert.deepEqual(
+          [error.message, error.code, error.limiter, error.verdict.allowed],
+          [message, 'FB_DENIED', object.name, false],
+        )
+        return true
+      },
+    )
+  },
+  take_all: ({ opened, requests, expect, verdicts }) => {
+    const answer = takeAll(
+      requests.map(({ on, key, cost, tier }) => ({ limiter: opened.get(on), key, cost, tier })),
+    )
+    assert.equal(answer.allowed, expect)
+    assert.equal(answer.verdicts.length, requests.length)
+    verdicts.forEach((expected, i) => said(answer.verdicts[i], expected))
+  },
+  headers: ({ opened, take, styles, wall_ns: wall, expect }) => {
+    const limits = take.map(({ name, on, key, cost }) => [name, opened.get(on).take(key, cost)])
+    assert.deepEqual(headers(limits, styles, ms(wall)), expect)
+    if (limits.length > 1) return
+    const [[name, verdict]] = limits
+    assert.deepEqual(verdict.headers(name, styles, new Date(ms(wall))), expect)
+  },
+  client_address: ({ peer, expect, code, message, ...step }) => {
+    const address = () =>
+      clientAddress(peer, {
+        forwardedFor: step.forwarded_for,
+        trustedHops: step.trusted_hops,
+        ipv6Prefix: step.ipv6_prefix,
+      })
+    if (code === undefined) assert.equal(address(), expect)
+    else assert.throws(address, { name: 'RangeError', code, message })
+  },
 
   set: ({ object, key, expect, ...step }) => {
     const value = written(step, 'value')
@@ -149,7 +218,7 @@ const VERBS = {
   },
 }
 
-function run({ objects, steps, error }) {
+async function run({ objects, steps, error }) {
   const region = privateRegion({ bytes: 4 << 20, manualClock: true })
   if (error) {
     const [[name, object]] = Object.entries(objects)
@@ -167,7 +236,8 @@ function run({ objects, steps, error }) {
     Object.entries(objects).map(([name, object]) => [name, open(region, name, object)]),
   )
   const permits = new Map()
-  steps.forEach((step, at) => {
+  const reservations = new Map()
+  for (const [at, step] of steps.entries()) {
     for (let time = 0; time < (step.times ?? 1); time += 1) {
       if ('advance_ns' in step) {
         region.advance(ms(step.advance_ns))
@@ -175,16 +245,17 @@ function run({ objects, steps, error }) {
       }
       const verb = VERBS[step.do]
       assert.ok(verb, `unknown do: ${step.do}`)
-      const [, only] = opened.entries().next().value
-      const object = opened.get(step.on) ?? only
+      // A step that is not `on` an object is on the only one, or on none.
+      const object = opened.get(step.on) ?? opened.values().next().value
+      const key = written(step, 'key')
       try {
-        verb({ ...step, object, region, epoch, permits, key: written(step, 'key') })
+        await verb({ ...step, object, opened, region, epoch, permits, reservations, key })
       } catch (failure) {
         failure.message = `step ${at} (${JSON.stringify(step)}): ${failure.message}`
         throw failure
       }
     }
-  })
+  }
   region.close()
 }
 

@@ -10,7 +10,8 @@ const path = require('node:path')
 const { test } = require('node:test')
 const { setFlagsFromString } = require('node:v8')
 const { runInNewContext } = require('node:vm')
-const { open, privateRegion, BreakerOpen, ForebayError, Verdict } = require('forebay')
+const { open, privateRegion, takeAll, headers, clientAddress } = require('forebay')
+const { BreakerOpen, ForebayError, Limited, Verdict } = require('forebay')
 
 const newRegion = () => privateRegion({ bytes: 8 << 20, manualClock: true })
 
@@ -41,19 +42,128 @@ test('a verdict is a value of its own', () => {
   assert.ok(first instanceof Verdict)
   assert.deepEqual(
     { ...first },
-    { allowed: true, limit: 2, remaining: 1, retryAfter: null, resetAfter: 1000 },
+    { allowed: true, limit: 2, remaining: 1, retryAfter: null, resetAfter: 1000, window: 2000 },
   )
   assert.equal(second.remaining, 0)
   assert.deepEqual(
     { ...third },
-    { allowed: false, limit: 2, remaining: 0, retryAfter: 1000, resetAfter: 2000 },
+    { allowed: false, limit: 2, remaining: 0, retryAfter: 1000, resetAfter: 2000, window: 2000 },
   )
   assert.deepEqual(
     { ...limiter.take('k', 5, 'admin') },
-    { allowed: true, limit: Infinity, remaining: Infinity, retryAfter: null, resetAfter: 0 },
+    { allowed: true, limit: Infinity, remaining: Infinity, retryAfter: null, resetAfter: 0, window: 0 },
   )
   assert.equal(limiter.reset('k'), true)
   assert.equal(limiter.peek('k').remaining, 2)
+})
+
+test('tokens are given back, and taken beyond what is there', () => {
+  const limiter = newRegion().limiter('l', { rate: '1/s burst 5', tiers: { pro: '10/s burst 10' } })
+  limiter.take('k', 5)
+  const back = limiter.refund('k')
+  assert.ok(back instanceof Verdict)
+  assert.deepEqual([back.allowed, back.remaining], [true, 1])
+  assert.equal(limiter.refund('k', 2).remaining, 3)
+  // A tenth of a token, by the tier's rate.
+  assert.equal(limiter.refund('k', undefined, 'pro').limit, 10)
+  assert.deepEqual([limiter.peek('k').remaining, limiter.peek('k').resetAfter], [3, 1900])
+  assert.equal(limiter.refund('k', 100).remaining, 5)
+  assert.equal(limiter.penalize('k').remaining, 4)
+  const debt = limiter.penalize('k', 6)
+  assert.deepEqual([debt.allowed, debt.remaining, debt.retryAfter], [false, 0, 3000])
+})
+
+test('a block refuses until it ends', () => {
+  const region = newRegion()
+  const limiter = region.limiter('l', { rate: '1/s burst 5', tiers: { staff: 'unlimited' } })
+  assert.equal(limiter.block('k', '10s'), undefined)
+  limiter.block('k', 2000)
+  assert.deepEqual([limiter.allow('k'), limiter.allow('k', 1, 'staff')], [false, false])
+  assert.equal(limiter.take('k').retryAfter, 10000)
+  assert.deepEqual([limiter.unblock('k'), limiter.unblock('k'), limiter.allow('k')], [true, false, true])
+  limiter.block('k', '10s')
+  region.advance('10s')
+  assert.equal(limiter.allow('k'), true)
+})
+
+test('what is enforced is a verdict, or an error with one', () => {
+  const limiter = newRegion().limiter('logins', '2/min')
+  assert.equal(limiter.enforce('k').remaining, 1)
+  assert.ok(limiter.enforce('k', 1) instanceof Verdict)
+  assert.throws(
+    () => limiter.enforce('k'),
+    (error) => {
+      assert.ok(error instanceof Limited && error instanceof ForebayError)
+      assert.deepEqual(
+        [error.name, error.code, error.limiter, error.message],
+        ['Limited', 'FB_DENIED', 'logins', "limiter 'logins' refused: retry after 30s"],
+      )
+      assert.deepEqual(error.verdict, limiter.peek('k'))
+      assert.deepEqual(error.headers('draft-10'), [
+        ['RateLimit-Policy', '"logins";q=2;w=60'],
+        ['RateLimit', '"logins";r=0;t=30'],
+        ['Retry-After', '30'],
+      ])
+      assert.deepEqual(error.headers('legacy', 0)[2], ['X-RateLimit-Reset', '60'])
+      return true
+    },
+  )
+})
+
+test('several limits admit together or not at all', () => {
+  const region = newRegion()
+  const each = region.limiter('each', { rate: '2/s', tiers: { staff: 'unlimited' } })
+  const all = region.limiter('all', '3/min')
+  const ask = (key, rest) => takeAll([{ limiter: each, key, ...rest }, { limiter: all, key: '' }])
+  const { allowed, verdicts } = ask(['tenant', 7])
+  assert.equal(allowed, true)
+  assert.ok(verdicts.every((verdict) => verdict instanceof Verdict))
+  assert.deepEqual(verdicts.map(({ limit, remaining, window }) => [limit, remaining, window]), [[2, 1, 1000], [3, 2, 60000]])
+  assert.equal(ask(Buffer.from('b'), { cost: 3 }).allowed, false)
+  const third = ask('c', { cost: 1e6, tier: 'staff' })
+  assert.deepEqual([third.allowed, third.verdicts[0].remaining, third.verdicts[1].remaining], [true, Infinity, 1])
+  ask('d')
+  const last = ask('e')
+  assert.deepEqual(last.verdicts.map(({ allowed }) => allowed), [true, false])
+  assert.deepEqual([each.peek('e').remaining, all.peek('').retryAfter], [2, last.verdicts[1].retryAfter])
+  assert.deepEqual(takeAll([]), { allowed: true, verdicts: [] })
+  // Of another region as well.
+  const other = newRegion().limiter('each', '1/s')
+  assert.equal(takeAll([{ limiter: other, key: 'f' }, { limiter: each, key: 'f' }]).allowed, true)
+  assert.equal(other.allow('f'), false)
+})
+
+test('limiters that come and go are told apart', () => {
+  const region = newRegion()
+  const kept = region.limiter('kept', { rate: '5/s', maxKeys: 64 })
+  for (let i = 0; i < 5000; i += 1) region.limiter('kept')
+  assert.equal(takeAll([{ limiter: kept, key: 'k' }]).verdicts[0].remaining, 4)
+})
+
+test('headers are pairs that a Headers takes', () => {
+  const limiter = newRegion().limiter('api', '5/min')
+  const verdict = limiter.take('k', 5)
+  const told = headers([['api', verdict], ['none', limiter.take('k')]], ['draft-10', 'legacy-delta'])
+  const sent = new Headers(told)
+  assert.equal(sent.get('ratelimit-policy'), '"api";q=5;w=60, "none";q=5;w=60')
+  assert.equal(sent.get('retry-after'), '12')
+  assert.deepEqual(headers([['api', verdict]], undefined, 1500), verdict.headers('api', 'legacy', new Date(1500)))
+  assert.deepEqual(verdict.headers('api', [], 0), [])
+  // The wall clock, unless told.
+  const reset = Number(verdict.headers('api')[2][1])
+  assert.ok(Math.abs(reset - 60 - Date.now() / 1000) < 5)
+  // A verdict that came from another thread has the fields alone.
+  assert.deepEqual(headers([['api', structuredClone({ ...verdict })]], 'draft-7'), verdict.headers('api', 'draft-7'))
+})
+
+test('a client is counted by the address that our proxies saw', () => {
+  const headers = { forwardedFor: '6.6.6.6, 203.0.113.9', trustedHops: 1 }
+  assert.equal(clientAddress('10.0.0.1:80'), '10.0.0.1')
+  assert.equal(clientAddress('10.0.0.1', headers), '203.0.113.9')
+  assert.equal(clientAddress('10.0.0.1', { ...headers, forwardedFor: ['6.6.6.6', '203.0.113.9'] }), '203.0.113.9')
+  assert.equal(clientAddress('10.0.0.1', { forwardedFor: undefined, trustedHops: 2 }), '10.0.0.1')
+  assert.equal(clientAddress('10.0.0.1', { ...headers, trustedHops: Number.MAX_SAFE_INTEGER }), '6.6.6.6')
+  assert.equal(clientAddress('2001:db8::1', { ipv6Prefix: 128 }), '2001:db8::1/128')
 })
 
 test('a newer rate applies to handles that are already open', () => {

@@ -168,7 +168,7 @@ fn legacy(told: &mut Vec<Header>, verdict: &Verdict, reset: Duration) {
 }
 
 fn plain_policy(verdict: &Verdict) -> String {
-    format!("{};w={}", verdict.limit, seconds(verdict.window))
+    format!("{};w={}", verdict.limit, window(verdict))
 }
 
 /// Both headers of the styles that are lists.
@@ -188,7 +188,7 @@ fn lists(told: &mut Vec<Header>, limits: &[(&str, &Verdict)], between: &str, ite
             }
             list.push('"');
         }
-        let (limit, window) = (verdict.limit, seconds(verdict.window));
+        let (limit, window) = (verdict.limit, window(verdict));
         // A string takes whatever is written.
         let _ = write!(policy, "{between}q={limit}{between}w={window}");
         // Nobody is asked to come back before Retry-After.
@@ -198,6 +198,14 @@ fn lists(told: &mut Vec<Header>, limits: &[(&str, &Verdict)], between: &str, ite
     }
     told.push(("RateLimit-Policy", policy));
     told.push(("RateLimit", state));
+}
+
+/// The window in seconds: the nearest, since a rate that does not divide its
+/// period fills some nanoseconds later than it, and 7 a minute are not 7 in 61
+/// seconds.
+fn window(verdict: &Verdict) -> u64 {
+    let half = Duration::from_millis(500);
+    verdict.window.saturating_add(half).as_secs().max(1)
 }
 
 /// Whole seconds, rounded up: nobody comes back too early.
@@ -297,6 +305,23 @@ mod tests {
             told(&limits, HeaderStyle::LegacyDelta)[0],
             "X-RateLimit-Limit: 1000"
         );
+    }
+
+    #[test]
+    fn a_rate_that_does_not_divide_its_period_has_the_period_for_a_window() {
+        let options = crate::Region::options().manual_clock(true);
+        let region = options.private().unwrap();
+        for (name, rate, window) in [
+            ("7", "7/min", 60),
+            ("3", "3/s", 1),
+            ("30", "30/s burst 1", 1),
+        ] {
+            let rate: crate::Rate = rate.parse().unwrap();
+            let verdict = region.limiter(name, rate).unwrap().take("k");
+            let told = told(&[("api", &verdict)], HeaderStyle::Draft6);
+            let policy = format!("RateLimit-Policy: {};w={window}", verdict.limit);
+            assert_eq!(told[0], policy);
+        }
     }
 
     #[test]
