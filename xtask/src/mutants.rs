@@ -99,8 +99,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "an unlocked claim: a token is spent by a store, not an exchange",
         file: "limiter/table.rs",
-        from: "if words\n                        .cas(slot.at, slot.time, with_arrival(slot.time, after))\n                        .is_ok()\n                    {",
-        to: "words.store(slot.at, with_arrival(slot.time, after), SeqCst);\n                    {",
+        from: "if words.cas(slot.at, slot.time, time).is_ok() {",
+        to: "words.store(slot.at, time, SeqCst);\n                    {",
         test: ONE_TOKEN,
     },
     Mutant {
@@ -172,6 +172,34 @@ const MUTANTS: &[Mutant] = &[
             "table_search",
             "strict_sleepers_at_every_step_are_granted_nothing_extra",
         ),
+    },
+    Mutant {
+        defect: "a charge is taken back from whoever has its slot by then",
+        file: "limiter/table.rs",
+        from: "if label != entry.label || !slot.is_labelled() || now >= entry.arrival {",
+        to: "if now >= entry.arrival {",
+        test: (
+            "table_search",
+            "a_charge_is_not_taken_back_from_another_key",
+        ),
+    },
+    Mutant {
+        defect: "twice as much is given back as was spent",
+        file: "limiter/table.rs",
+        from: "slot.arrival().saturating_sub(ticks).max(now)",
+        to: "slot.arrival().saturating_sub(2 * ticks).max(now)",
+        test: (
+            "table_search",
+            "charges_are_taken_back_once_while_others_drain_the_bucket",
+        ),
+    },
+    Mutant {
+        defect: "a newcomer that slept begins in the past",
+        file: "limiter/table.rs",
+        from: "let later = witness.clock();",
+        to: "let later = now;\n                        if !victim.1.is_labelled() {\n                            \
+             let _ = words.cas(victim.1.at, victim.1.time, with_arrival(victim.1.time, now));\n                        }",
+        test: ("table_search", "lenient_claimers_gain_only_what_is_counted"),
     },
     Mutant {
         defect: "a claim does not free the slot first",
