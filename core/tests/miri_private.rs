@@ -39,7 +39,14 @@ fn every_verb_once() {
     assert!(limiter.allow_with("a", Charge::cost(9).tier("all")));
     assert!(!limiter.peek("a").allowed);
     assert!(limiter.reset("a"));
-    assert_eq!(limiter.stats().refused, 1);
+    limiter.penalize("a", 3);
+    limiter.refund("a", 3);
+    limiter.block("b", Duration::from_secs(1));
+    assert!(!limiter.allow("b") && limiter.unblock("b"));
+    let one = || limiter.request("c", Charge::default());
+    assert!(take_all(&[one(), one()]).unwrap().0);
+    assert!(limiter.reserve("d", Duration::ZERO).is_ok());
+    assert_eq!(limiter.stats().refused, 2);
 
     for i in 0..6u8 {
         assert!(cache.set([i], vec![i; usize::from(i) * 100]));

@@ -216,6 +216,7 @@ impl World<'_> {
             },
         };
         let now = process.now.expect("the call has begun");
+        step.now.set(now);
         let ticks = self.rule.increment;
         let (table, rule) = (self.table(), &self.rule);
         // Whoever lowers a word reads the clock anew.
@@ -319,7 +320,7 @@ impl World<'_> {
         if let Some(evicted) = step.evicted.get() {
             next.keys[evicted as usize].evictions += 1;
         }
-        let rounds = process.rounds + step.starts.get() - 1;
+        let rounds = process.rounds + step.starts.get().saturating_sub(1);
         let goes_on = step.is_over() && rounds < ROUNDS;
         let moved = &mut next.processes[i];
         if goes_on {
