@@ -6,26 +6,23 @@
 //! Who it belongs to, what it is and who may write to it are asked of the open
 //! descriptor, never of the path.
 
-use super::container;
+use super::header::{self, machine};
 use super::layout::*;
 use super::memory::Memory;
+use super::place::{replace, Place, BUSY, PLACE_BYTE};
 use super::seat::SharedFile;
 use super::sys::{self, Hold, Mapping};
-use super::RegionOptions;
+use super::trust::{check_directory, check_file, open_existing, refuse_link};
+use super::{container, RegionOptions};
 use crate::words::{Span, Words};
 use crate::{Error, Result};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
-/// The byte whose lock keeps the file at its path: held together by those who
-/// are coming in, alone by who takes it away.
-const PLACE_BYTE: i64 = (1 << 40) - 1;
-/// How long to wait for that lock: turns, all but the first of a millisecond.
-const PATIENCE: u32 = 5_000;
 /// How often opening starts over when the file changes under it.
 pub const ATTEMPTS: usize = 1_000;
 
@@ -106,207 +103,6 @@ pub fn open(path: &Path, options: &RegionOptions) -> Result<(Arc<Memory>, Shared
         }
     }
     Err(BUSY)
-}
-
-/// Somebody keeps the file from staying or going.
-pub const BUSY: Error = Error::Busy {
-    what: "the region's file",
-};
-
-/// The lock that keeps a file at its path.
-pub struct Place(File);
-
-impl Place {
-    /// Takes it; `None` if others keep it for too long.
-    fn hold(file: &File, hold: Hold) -> std::io::Result<Option<Place>> {
-        let file = file.try_clone()?;
-        for turn in 0..PATIENCE {
-            if sys::try_lock_byte(&file, PLACE_BYTE, hold)? {
-                return Ok(Some(Place(file)));
-            }
-            sys::pause_briefly(turn);
-        }
-        Ok(None)
-    }
-
-    /// Keeps the file where it is while a process takes its seat.
-    pub fn keep(shared: &SharedFile) -> Result<Place> {
-        Place::hold(&shared.file, Hold::Together)
-            .map_err(|e| Error::io(&shared.path, "lock", &e))?
-            .ok_or(BUSY)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        sys::unlock_byte(&self.0, PLACE_BYTE);
-    }
-}
-
-/// Takes the file of this identity away from its path so that a new one can be
-/// made, but not from under a live process. True if the path leads elsewhere
-/// now, whoever did it.
-fn replace(path: &Path, identity: (u64, u64)) -> Result<bool> {
-    // A description of its own: locks of one do not exclude each other.
-    let again = match open_existing(path)? {
-        Some(file) => SharedFile::new(path, file)?,
-        None => return Ok(true),
-    };
-    if again.identity != identity {
-        return Ok(true);
-    }
-    let place = Place::hold(&again.file, Hold::Alone);
-    let Some(_place) = place.map_err(|e| Error::io(path, "lock", &e))? else {
-        return Ok(false);
-    };
-    if !again.is_at_its_path() {
-        return Ok(true);
-    }
-    // Who is not in yet cannot come in now.
-    if again.is_in_use() {
-        return Ok(false);
-    }
-    std::fs::remove_file(path).map_err(|e| Error::io(path, "remove", &e))?;
-    Ok(true)
-}
-
-/// Removes an ephemeral region's file, once dropped, if no process is in it.
-pub struct Farewell {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl Farewell {
-    /// To this file.
-    pub fn to(shared: &SharedFile) -> Farewell {
-        Farewell {
-            path: shared.path.clone(),
-            identity: shared.identity,
-        }
-    }
-}
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        // Best effort: a failure leaves a file that the next opener reuses.
-        let _ = replace(&self.path, self.identity);
-    }
-}
-
-/// The standard directory lies where everybody may write: somebody may have
-/// been there first, with a link to elsewhere.
-fn refuse_link(directory: &Path) -> Result<()> {
-    match std::fs::symlink_metadata(directory) {
-        Ok(meta) if !meta.is_symlink() => Ok(()),
-        Ok(_) => Err(Error::Permission {
-            path: directory.to_owned(),
-            problem: "is a symbolic link, which is not followed".into(),
-        }),
-        Err(e) => Err(Error::io(directory, "stat", &e)),
-    }
-}
-
-fn check_directory(directory: &Path) -> Result<()> {
-    let meta =
-        std::fs::metadata(directory).map_err(|e| Error::io(directory, "open directory", &e))?;
-    if !meta.is_dir() {
-        return Err(Error::Permission {
-            path: directory.to_owned(),
-            problem: "is not a directory".into(),
-        });
-    }
-    if meta.uid() != sys::user() && meta.uid() != 0 {
-        return Err(Error::Permission {
-            path: directory.to_owned(),
-            problem: format!(
-                "the directory belongs to user {}, not to user {} or root",
-                meta.uid(),
-                sys::user()
-            ),
-        });
-    }
-    // Others who may write could swap the file, unless the sticky bit keeps
-    // them from touching what is not theirs.
-    if meta.mode() & 0o002 != 0 && meta.mode() & 0o1000 == 0 {
-        return Err(Error::Permission {
-            path: directory.to_owned(),
-            problem: format!(
-                "the directory is writable by everybody (mode {:o}): chmod o-w it",
-                meta.mode() & 0o7777
-            ),
-        });
-    }
-    Ok(())
-}
-
-fn open_existing(path: &Path) -> Result<Option<File>> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        // A FIFO or a device must not block the opening.
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path);
-    match opened {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(match e.raw_os_error() {
-            Some(libc::ELOOP) => Error::Permission {
-                path: path.to_owned(),
-                problem: "is a symbolic link, which is not followed".into(),
-            },
-            Some(libc::EACCES) => Error::Permission {
-                path: path.to_owned(),
-                problem: match std::fs::symlink_metadata(path) {
-                    Ok(meta) if meta.uid() != sys::user() => belongs_to(meta.uid()),
-                    _ => "may not be read and written by this user".into(),
-                },
-            },
-            Some(libc::EISDIR) => Error::Permission {
-                path: path.to_owned(),
-                problem: "is a directory, not a regular file".into(),
-            },
-            Some(libc::ENXIO | libc::ENODEV) => Error::Permission {
-                path: path.to_owned(),
-                problem: "is not a regular file".into(),
-            },
-            _ => Error::io(path, "open", &e),
-        }),
-    }
-}
-
-fn belongs_to(uid: u32) -> String {
-    format!("belongs to user {uid}, not to user {}", sys::user())
-}
-
-fn check_file(path: &Path, file: &File, mode: u32) -> Result<()> {
-    let meta = file.metadata().map_err(|e| Error::io(path, "stat", &e))?;
-    let refuse = |problem: String| {
-        Err(Error::Permission {
-            path: path.to_owned(),
-            problem,
-        })
-    };
-    let kind = meta.file_type();
-    if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || !kind.is_file() {
-        return refuse("is not a regular file".into());
-    }
-    let for_group = mode & 0o060 == 0o060;
-    if meta.uid() != sys::user() && !for_group {
-        return refuse(belongs_to(meta.uid()));
-    }
-    if meta.nlink() > 1 {
-        return refuse(format!("has {} names (hard links), not one", meta.nlink()));
-    }
-    let found = meta.mode() & 0o777;
-    if found & !mode != 0 {
-        let mut problem =
-            format!("has mode {found:o}, which lets in more than mode {mode:o}: chmod {mode:o} it");
-        if RegionOptions::allows_mode(found) {
-            problem += &format!(", or open it with mode {found:o}");
-        }
-        return refuse(problem);
-    }
-    Ok(())
 }
 
 /// Maps an existing file after checking everything that its header says.
@@ -430,7 +226,7 @@ fn create(
             Mapping::new(&file, bytes as usize, false).map_err(|e| Error::io(path, "map", &e))?;
         let memory = Arc::new(Memory::Map(mapping));
         let header = Span::new(memory.clone(), 0, HEADER_WORDS).expect("bytes hold a header");
-        fill_header(&header, options)?;
+        header::fill(&header, options)?;
         let named = match &temporary {
             Some(from) => sys::rename_new(from, path),
             #[cfg(target_os = "linux")]
@@ -556,7 +352,8 @@ fn not_writable(directory: &Path, error: &std::io::Error) -> Error {
     }
 }
 
-fn random(path: &Path, bytes: &mut [u8]) -> Result<()> {
+/// Random bytes of the operating system's.
+pub fn random(path: &Path, bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes).map_err(|e| Error::Io {
         path: path.to_owned(),
         operation: "draw random bytes",
@@ -564,95 +361,9 @@ fn random(path: &Path, bytes: &mut [u8]) -> Result<()> {
     })
 }
 
-/// Writes a header for a region of `options.bytes` over words that are zero.
-pub fn fill_header(header: &Span, options: &RegionOptions) -> Result<()> {
-    let here = machine()?;
-    let mut secret = [0u8; crate::hash::SECRET_BYTES];
-    random(Path::new("region"), &mut secret)?;
-    header.copy_in(AT_SECRET, &secret);
-    let flag = |on: bool, bit: u64| if on { bit } else { 0 };
-    let flags =
-        flag(options.manual_clock, FLAG_MANUAL_CLOCK) | flag(options.ephemeral, FLAG_EPHEMERAL);
-    for (at, value) in [
-        (AT_LAYOUT, LAYOUT),
-        (AT_BYTE_ORDER, BYTE_ORDER),
-        (AT_WORDS, options.bytes / 8),
-        (AT_FLAGS, flags),
-        (AT_BOOT, here.boot.0),
-        (AT_BOOT + 1, here.boot.1),
-        (AT_CLOCK_OFFSET, here.clock_offset),
-        (AT_EPOCH, sys::boot_clock()),
-        (AT_WALL, wall_clock()),
-        (AT_MAGIC, MAGIC),
-    ] {
-        header.store(at, value, Release);
-    }
-    Ok(())
-}
-
-/// Nanoseconds since 1970.
-fn wall_clock() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// What distinguishes this boot of this machine.
-struct Machine {
-    boot: (u64, u64),
-    clock_offset: u64,
-}
-
-/// A file of the kernel's; `None` where there is no such thing. That it cannot
-/// be read is an error: taken for another boot, it would cost a live region.
-fn told_by_kernel(path: &str) -> Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(Path::new(path), "read", &e)),
-    }
-}
-
-fn machine() -> Result<Machine> {
-    let boot = told_by_kernel("/proc/sys/kernel/random/boot_id")?
-        .and_then(|text| u128::from_str_radix(&text.trim().replace('-', ""), 16).ok())
-        .unwrap_or(0);
-    // The namespace's identity does not matter, its boot clock's offset does.
-    let clock_offset = told_by_kernel("/proc/self/timens_offsets")?
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("boottime"))?;
-            let mut fields = line.split_whitespace().skip(1);
-            let seconds: i64 = fields.next()?.parse().ok()?;
-            let nanoseconds: i64 = fields.next()?.parse().ok()?;
-            Some(
-                seconds
-                    .wrapping_mul(1_000_000_000)
-                    .wrapping_add(nanoseconds) as u64,
-            )
-        })
-        .unwrap_or(0);
-    Ok(Machine {
-        boot: ((boot >> 64) as u64, boot as u64),
-        clock_offset,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_link_is_no_standard_directory() {
-        let place = tempfile::tempdir().unwrap();
-        let link = place.path().join("link");
-        std::os::unix::fs::symlink(place.path(), &link).unwrap();
-        assert!(refuse_link(place.path()).is_ok());
-        assert!(matches!(refuse_link(&link), Err(Error::Permission { .. })));
-        assert!(matches!(
-            refuse_link(&link.join("none")),
-            Err(Error::Io { .. })
-        ));
-    }
 
     #[test]
     fn what_dead_creators_left_is_swept_away_and_nothing_else() {

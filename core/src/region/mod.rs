@@ -7,12 +7,15 @@ mod directory;
 pub mod events;
 mod file;
 mod fork_lock;
+mod header;
 pub(crate) mod layout;
 #[doc(hidden)]
 pub mod lock;
 mod memory;
+mod place;
 mod seat;
 pub(crate) mod sys;
+mod trust;
 
 pub(crate) use directory::{open, Geometry, Object, Request};
 pub(crate) use fork_lock::ForkLock;
@@ -63,7 +66,7 @@ pub(crate) struct Inner {
     pub(crate) seats: Seats,
     _presence: Option<sys::Mapping>,
     /// Dropped last: by then this process is not in the region any more.
-    _farewell: Option<file::Farewell>,
+    _farewell: Option<place::Farewell>,
 }
 
 /// How to open a region: [`Region::options`].
@@ -178,7 +181,7 @@ impl RegionOptions {
             }
             // From here until the seat is taken nobody finds the file unused
             // and replaces it; somebody may have just before.
-            let place = file::Place::keep(&shared)?;
+            let place = place::Place::keep(&shared)?;
             if !shared.is_at_its_path() {
                 continue;
             }
@@ -188,7 +191,7 @@ impl RegionOptions {
             opened.push((identity, Arc::downgrade(&inner)));
             return Ok(Region { inner });
         }
-        Err(file::BUSY)
+        Err(place::BUSY)
     }
 
     /// Makes a region that is private to this process.
@@ -205,7 +208,7 @@ impl RegionOptions {
         })?;
         let memory = Arc::new(memory);
         let header = Span::new(memory.clone(), 0, HEADER_WORDS).expect("bytes hold a header");
-        file::fill_header(&header, self)?;
+        header::fill(&header, self)?;
         Ok(Region {
             inner: Arc::new(Inner::new(memory, None)?),
         })
@@ -248,7 +251,7 @@ impl Inner {
         header.copy_out(AT_SECRET, &mut secret);
         let manual = header.load(AT_FLAGS, Relaxed) & FLAG_MANUAL_CLOCK != 0;
         let ephemeral = header.load(AT_FLAGS, Relaxed) & FLAG_EPHEMERAL != 0;
-        let farewell = file.as_ref().filter(|_| ephemeral).map(file::Farewell::to);
+        let farewell = file.as_ref().filter(|_| ephemeral).map(place::Farewell::to);
         let presence = file
             .as_ref()
             .map(|file| without_forks(|| file.hold_presence()));
