@@ -4,7 +4,7 @@
 use crate::world::{breaker_options, cache_options, clients, value, Seen, World, ENTRIES, LARGE};
 use crate::world::{OPEN_FOR, PROBE_LEASE};
 use forebay::breaker::Outcome;
-use forebay::{LimiterOptions, Rate, SetOptions, State, Ttl};
+use forebay::{take_all, Charge, LimiterOptions, Rate, SetOptions, State, Ttl};
 use std::time::Duration;
 
 /// An operation.
@@ -112,6 +112,13 @@ fn leave(world: &World, outcome: Outcome) {
     world.breaker.leave(permit, outcome);
 }
 
+/// Reserves more tokens than there are; when they may be used.
+fn reserve(world: &World) -> u64 {
+    let wait = Duration::from_secs(10);
+    let reservation = world.limiter.reserve_with("c3", Charge::cost(5), wait);
+    reservation.expect("ten seconds are enough").due()
+}
+
 fn failing(world: &World) {
     usual(world);
     leave(world, Outcome::Failure);
@@ -145,7 +152,7 @@ fn created(before: &Seen, after: &Seen) -> bool {
 }
 
 /// All of them.
-pub const ALL: [Operation; 36] = [
+pub const ALL: [Operation; 43] = [
     Operation {
         name: "cache: set a new key",
         act: |world, _| {
@@ -361,6 +368,68 @@ pub const ALL: [Operation; 36] = [
             world.limiter.reset("c3");
         },
         worked: |before, after| (before.tokens("c3"), after.tokens("c3")) == (3, 10),
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: refund",
+        act: |world, _| {
+            world.limiter.refund("c3", 2);
+        },
+        worked: |before, after| (before.tokens("c3"), after.tokens("c3")) == (3, 5),
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: penalize",
+        act: |world, _| {
+            world.limiter.penalize("c3", 8);
+        },
+        worked: |before, after| (before.tokens("c3"), after.tokens("c3")) == (3, 0),
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: block",
+        act: |world, _| world.limiter.block("c3", Duration::from_secs(60)),
+        worked: |before, after| (before.tokens("c3"), after.tokens("c3")) == (3, 0),
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: unblock",
+        prepare: |world| {
+            usual(world);
+            world.limiter.block("c3", Duration::from_secs(60));
+        },
+        act: |world, _| {
+            world.limiter.unblock("c3");
+        },
+        worked: |before, after| (before.tokens("c3"), after.tokens("c3")) == (0, 3),
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: reserve",
+        act: |world, _| {
+            let _ = reserve(world);
+        },
+        worked: |before, after| (before.tokens("c3"), after.tokens("c3")) == (3, 0),
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: cancel",
+        ready: reserve,
+        act: |world, due| {
+            world.limiter.cancel_raw("c3", Charge::cost(5), due);
+        },
+        worked: |before, after| (before.tokens("c3"), after.tokens("c3")) == (0, 3),
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: take_all",
+        act: |world, _| {
+            let one = |client| world.limiter.request(client, Charge::default());
+            take_all(&[one("c1"), one("new"), one("c3")]).expect("three of them");
+        },
+        worked: |before, after| {
+            ["c1", "new", "c3"].map(|c| before.tokens(c) - after.tokens(c)) == [1, 1, 1]
+        },
         ..PLAIN
     },
     Operation {
