@@ -22,6 +22,8 @@ mod cache;
 mod handle;
 #[path = "../../ffi/src/histogram.rs"]
 mod histogram;
+#[path = "../../ffi/src/http.rs"]
+mod http;
 #[path = "../../ffi/src/key.rs"]
 mod key;
 #[path = "../../ffi/src/limiter.rs"]
@@ -32,19 +34,27 @@ mod region;
 mod sized;
 #[path = "../../ffi/src/status.rs"]
 mod status;
+#[path = "../../ffi/src/together.rs"]
+mod together;
+#[path = "../../ffi/src/waiting.rs"]
+mod waiting;
 
 mod script;
 
 use breaker::*;
 use cache::*;
 use histogram::*;
+use http::*;
 use key::*;
 use limiter::*;
 use region::*;
 use script::{Bytes, Grown, Out, Text};
+use together::*;
+use waiting::*;
 
 const OK: i32 = 0;
 const DENIED: i32 = 2;
+const LATE: i32 = 5;
 const REJECTED: i32 = 3;
 const INVALID: i32 = -1;
 const TOO_LARGE: i32 = -11;
@@ -379,7 +389,29 @@ fn on_limiter(handles: &Handles, script: &mut Script<'_>) {
     // SAFETY: as in `on_region`; bytes are NULL or valid for their length,
     // unless it is beyond what a length can be.
     unsafe {
-        let status = match script.byte() % 6 {
+        let status = match script.byte() % 12 {
+            5 => fb_limiter_refund(limiter, k, n, script.number(), verdict.pointer()),
+            6 => {
+                let tokens = script.number();
+                fb_limiter_refund_with(limiter, k, n, tokens, tier.pointer(), verdict.pointer())
+            }
+            7 => {
+                let (tokens, now) = (script.number(), script.number());
+                let (tier, verdict) = (tier.pointer(), verdict.pointer());
+                fb_limiter_penalize_with(limiter, k, n, tokens, tier, now, verdict)
+            }
+            8 => {
+                key.check_read(check(fb_limiter_block(limiter, k, n, script.number()), bad));
+                key.check_read(check(fb_limiter_unblock(limiter, k, n), bad));
+                return;
+            }
+            9 => return reserve(limiter, bad, &key, &tier, script),
+            10 => {
+                // Only what does not wait: no token is a second away here.
+                let (cost, now) = (script.number(), script.number());
+                let (tier, verdict) = (tier.pointer(), verdict.pointer());
+                fb_limiter_acquire_with(limiter, k, n, cost, tier, now, 0, verdict)
+            }
             0 => fb_limiter_take(limiter, k, n, verdict.pointer()),
             1 | 2 => {
                 let (cost, now) = (script.number(), script.number());
@@ -402,6 +434,137 @@ fn on_limiter(handles: &Handles, script: &mut Script<'_>) {
             let verdict = verdict.value();
             assert!(verdict.remaining <= verdict.limit && verdict.retry_after_ns == 0);
         }
+    }
+}
+
+unsafe fn reserve(
+    limiter: *const fb_limiter,
+    bad: Option<i32>,
+    key: &Bytes,
+    tier: &Text,
+    script: &mut Script<'_>,
+) {
+    let (wait, due) = (Out::<u64>::new(script), Out::<u64>::new(script));
+    let refusal = Out::<fb_verdict>::new(script);
+    let (k, n) = (key.pointer().cast_const(), key.len);
+    let (cost, now, most) = (script.number(), script.number(), script.number());
+    // SAFETY: as in `on_limiter`.
+    unsafe {
+        let status = fb_limiter_reserve_with(
+            limiter,
+            k,
+            n,
+            cost,
+            tier.pointer(),
+            now,
+            most,
+            wait.pointer(),
+            due.pointer(),
+            refusal.pointer(),
+        );
+        check(status, bad);
+        key.check_read(status);
+        wait.check(status, &[OK]);
+        due.check(status, &[OK]);
+        refusal.check(status, &[DENIED]);
+        let due = match status == OK && !due.pointer().is_null() {
+            true => due.value(),
+            false => script.number(),
+        };
+        let left = Out::<u64>::new(script);
+        let status = check(fb_limiter_until_due(limiter, due, left.pointer()), bad);
+        left.check(status, &[OK]);
+        let status = fb_limiter_cancel_with(limiter, k, n, cost, tier.pointer(), due);
+        assert!(check(status, bad) <= OK || status == LATE);
+    }
+}
+
+fn on_several(handles: &Handles, script: &mut Script<'_>) {
+    let asked: Vec<_> = (0..script.below(18))
+        .map(|_| {
+            let (limiter, _) = handles.pick(LIMITER, script);
+            (limiter, Bytes::readable(script), Text::new(script))
+        })
+        .collect();
+    let requests: Vec<fb_request> = asked
+        .iter()
+        .map(|(limiter, key, tier)| fb_request {
+            limiter: limiter.cast::<fb_limiter>().cast_const(),
+            key: key.pointer().cast_const(),
+            key_len: key.len,
+            cost: script.number(),
+            tier: tier.pointer(),
+            now_ns: script.number(),
+        })
+        .collect();
+    let mut verdicts: Vec<fb_verdict> = Vec::with_capacity(requests.len());
+    // SAFETY: arrays of their lengths; handles and bytes as in `on_limiter`.
+    unsafe {
+        let room = verdicts.as_mut_ptr();
+        let status = check(fb_take_all(requests.as_ptr(), requests.len(), room), None);
+        assert!(requests.len() <= 16 || status == INVALID);
+        if status < OK {
+            return;
+        }
+        verdicts.set_len(requests.len());
+    }
+    let names: Vec<_> = verdicts.iter().map(|_| Text::new(script)).collect();
+    let limits: Vec<fb_limit> = names
+        .iter()
+        .zip(&verdicts)
+        .map(|(name, verdict)| fb_limit {
+            name: name.pointer(),
+            verdict: *verdict,
+        })
+        .collect();
+    let styles = [
+        c"legacy",
+        c"legacy-delta,draft-6",
+        c"draft-7",
+        c"draft-8,draft-10",
+        c"none",
+    ];
+    let into = Bytes::writable(script);
+    let length = Out::<usize>::new(script);
+    // SAFETY: as above, and texts that end with NUL.
+    unsafe {
+        let status = fb_headers(
+            limits.as_ptr(),
+            limits.len(),
+            styles[script.below(styles.len())].as_ptr(),
+            script.number(),
+            into.pointer().cast(),
+            into.len,
+            length.pointer(),
+        );
+        check(status, None);
+        length.check(status, &[OK, TOO_LARGE]);
+    }
+}
+
+fn on_address(script: &mut Script<'_>) {
+    let (peer, forwarded) = (Text::new(script), Bytes::readable(script));
+    let into = Bytes::writable(script);
+    let length = Out::<usize>::new(script);
+    let peers = [c"203.0.113.9", c"[2001:db8::1]:80", c"::ffff:1.2.3.4"];
+    let peer = match script.byte() % 2 {
+        0 => peer.pointer(),
+        _ => peers[script.below(peers.len())].as_ptr(),
+    };
+    // SAFETY: as in `on_limiter`.
+    unsafe {
+        let status = fb_client_address(
+            peer,
+            forwarded.pointer().cast_const().cast(),
+            forwarded.len,
+            script.number() as usize,
+            script.number() as u32,
+            into.pointer().cast(),
+            into.len,
+            length.pointer(),
+        );
+        check(status, None);
+        length.check(status, &[OK, TOO_LARGE]);
     }
 }
 
@@ -638,7 +801,7 @@ fuzz_target!(|data: &[u8]| {
     let mut start = Script(&[]);
     open_region(&mut handles, &mut start);
     while !script.is_over() {
-        match script.byte() % 16 {
+        match script.byte() % 18 {
             0 if handles.open[REGION].len() < 4 => open_region(&mut handles, &mut script),
             1 | 2 => {
                 let kind = LIMITER + script.below(4);
@@ -656,6 +819,8 @@ fuzz_target!(|data: &[u8]| {
             12 => on_breaker(&handles, &mut permits, &mut script),
             13 => on_histogram(&handles, &mut script),
             14 => join(&mut script),
+            15 => on_several(&handles, &mut script),
+            16 => on_address(&mut script),
             _ => last_error(&mut script),
         }
     }
