@@ -38,7 +38,7 @@
 
 use super::rule::{Rule, END_OF_TIME};
 use crate::hash::Hash;
-use crate::words::Words;
+use crate::words::{Words, TURNS};
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
 
 /// Words of a slot.
@@ -52,8 +52,9 @@ pub const GROUP: usize = 2 * SET;
 /// to be free: once it slept, twice somebody else was faster, and so on.
 const LOOKS: usize = 4;
 
-/// How often a call starts over before it gives up and refuses.
-const ROUNDS: usize = 64;
+/// How often a call claims a slot before it gives up and refuses: others keep
+/// taking what it claims.
+const CLAIMS: usize = 64;
 
 const STATE: u64 = 0b11;
 const DEAD: u64 = 0;
@@ -178,6 +179,15 @@ fn give_back<W: Words>(words: &W, slot: Slot, ticks: u64, now: u64) -> Option<u6
     exchange.is_ok().then_some(arrival)
 }
 
+/// Waits a little after an exchange that failed, and longer after many: those
+/// who have failed most are otherwise the last to get through.
+#[cold]
+fn give_way<W: Words>(words: &W, turn: usize) {
+    for _ in 0..(turn / 4).min(64) {
+        words.spin();
+    }
+}
+
 fn in_state(label: u64, state: u64) -> u64 {
     label & !STATE | state
 }
@@ -265,8 +275,8 @@ impl Table {
         decide: impl Fn(u64, u64) -> Option<u64>,
         witness: &impl Witness,
     ) -> Result<Entry, Answer> {
-        let mut looks = 0;
-        for _ in 0..ROUNDS {
+        let (mut looks, mut claims) = (0, 0);
+        for turn in 0..TURNS {
             witness.starting_over(now);
             match self.find(words, group, now) {
                 Found::Live(slot) => {
@@ -283,6 +293,8 @@ impl Table {
                             now,
                         });
                     }
+                    // Somebody else's call went through; let it pass.
+                    give_way(words, turn);
                 }
                 Found::Nowhere { victim } => {
                     if victim.1.arrival() > now && looks < LOOKS {
@@ -292,6 +304,10 @@ impl Table {
                             now = later;
                             continue;
                         }
+                    }
+                    claims += 1;
+                    if claims > CLAIMS {
+                        break;
                     }
                     let decide = |arrival| decide(arrival, now);
                     if let Some(refusal) = self.claim(words, group, victim, decide, now, witness) {
@@ -306,12 +322,13 @@ impl Table {
     /// Gives `ticks` back to the key's bucket, which is never more than full at
     /// `now`, the clock's own reading; the arrival time that it then has.
     pub fn refund<W: Words>(&self, words: &W, group: &Group, ticks: u64, now: u64) -> u64 {
-        for _ in 0..ROUNDS {
+        for turn in 0..TURNS {
             match self.find(words, group, now) {
                 Found::Live(slot) if slot.arrival() > now => {
                     if let Some(arrival) = give_back(words, slot, ticks, now) {
                         return arrival;
                     }
+                    give_way(words, turn);
                 }
                 Found::Live(slot) => return slot.arrival(),
                 Found::Nowhere { .. } => return 0,
@@ -324,7 +341,7 @@ impl Table {
     /// slot still is the same key's, in the same residence. False if it is not,
     /// or if the clock has passed what was written.
     pub fn undo<W: Words>(&self, words: &W, entry: &Entry, ticks: u64, now: u64) -> bool {
-        for _ in 0..ROUNDS {
+        for turn in 0..TURNS {
             let time = words.load(entry.at, Acquire);
             let label = words.load(entry.at + 1, Acquire);
             let slot = Slot {
@@ -338,6 +355,7 @@ impl Table {
             if slot.arrival() <= now || give_back(words, slot, ticks, now).is_some() {
                 return true;
             }
+            give_way(words, turn);
         }
         false
     }
@@ -352,13 +370,14 @@ impl Table {
 
     /// Fills the key's bucket; true if it was not full at `now`.
     pub fn reset<W: Words>(&self, words: &W, group: &Group, now: u64) -> bool {
-        for _ in 0..ROUNDS {
+        for turn in 0..TURNS {
             match self.find(words, group, now) {
                 Found::Live(slot) if slot.arrival() > now => {
                     let full = with_arrival(slot.time, now);
                     if words.cas(slot.at, slot.time, full).is_ok() {
                         return true;
                     }
+                    give_way(words, turn);
                 }
                 _ => return false,
             }
@@ -484,7 +503,7 @@ impl Table {
                 loop {
                     // A claim that others keep changing is left to them.
                     looks += 1;
-                    if looks > ROUNDS {
+                    if looks > CLAIMS {
                         return;
                     }
                     let slot = self.read(words, group, other);

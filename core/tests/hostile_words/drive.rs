@@ -305,7 +305,7 @@ pub fn table(script: &mut Script<'_>, most: &mut Most) {
         group: GROUP,
         on_full: [OnFull::Strict, OnFull::Lenient][usize::from(script.byte() % 2)],
     };
-    let bound = |quiet: u64| if adversary { quiet * 64 } else { quiet };
+    let bound = |quiet: u64| if adversary { quiet * 96 } else { quiet };
     while !script.is_over() {
         let choice = script.byte();
         let hash = Hash {
@@ -323,7 +323,7 @@ pub fn table(script: &mut Script<'_>, most: &mut Most) {
                     table.charge(&words, &group, &rule, ticks, now, &witness)
                 });
                 most.saw("charge", steps);
-                assert!(witness.rounds.get() <= 64);
+                assert!(witness.rounds.get() <= 1_000);
                 if let Answer::Admitted(after) = answer {
                     assert!(after <= now + rule.tolerance(), "more than the burst");
                 }
