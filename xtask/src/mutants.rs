@@ -194,14 +194,6 @@ const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
-        defect: "a newcomer that slept begins in the past",
-        file: "limiter/table.rs",
-        from: "let later = witness.clock();",
-        to: "let later = now;\n                        if !victim.1.is_labelled() {\n                            \
-             let _ = words.cas(victim.1.at, victim.1.time, with_arrival(victim.1.time, now));\n                        }",
-        test: ("table_search", "lenient_claimers_gain_only_what_is_counted"),
-    },
-    Mutant {
         defect: "a claim does not free the slot first",
         file: "limiter/table.rs",
         from: "with_arrival(victim.time, arrival) ^ phase",
