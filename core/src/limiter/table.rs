@@ -399,14 +399,23 @@ impl Table {
 
     #[inline]
     fn find<W: Words>(&self, words: &W, group: &Group, now: u64) -> Found {
-        let mut seen = [Slot::NONE; GROUP];
-        for (i, seen) in seen.iter_mut().enumerate().take(self.group) {
-            *seen = self.read(words, group, i);
-            if seen.is(group, LIVE) {
-                return Found::Live(*seen);
+        let mut sets = [Candidate {
+            index: 0,
+            slot: Slot::NONE,
+            live: 0,
+        }; GROUP / SET];
+        for index in 0..self.group {
+            let slot = self.read(words, group, index);
+            if slot.is(group, LIVE) {
+                return Found::Live(slot);
             }
+            let set = &mut sets[index / SET];
+            if index % SET == 0 || slot.arrival() < set.slot.arrival() {
+                (set.index, set.slot) = (index, slot);
+            }
+            set.live += usize::from(slot.arrival() > now);
         }
-        self.victim(&seen[..self.group], now)
+        self.victim(&sets[..self.group.div_ceil(SET)], now)
     }
 
     /// The slot for a newcomer: the group's smallest arrival time. While both
@@ -415,29 +424,21 @@ impl Table {
     /// (Azar et al., "Balanced allocations", 1994); a bucket that is full loses
     /// nothing by being evicted.
     #[cold]
-    fn victim(&self, seen: &[Slot], now: u64) -> Found {
-        let (one, two) = seen.split_at(seen.len().min(SET));
-        let least = |set: &[Slot]| (0..set.len()).min_by_key(|i| set[*i].arrival());
-        let live = |set: &[Slot]| set.iter().filter(|slot| slot.arrival() > now).count();
-        let first = least(one).expect("a group has slots");
-        let victim = match least(two).map(|second| second + one.len()) {
-            Some(second) => {
-                let both_full = seen[first].arrival().max(seen[second].arrival()) <= now;
-                let goes_second = if both_full && self.on_full == OnFull::Lenient {
-                    live(two) < live(one)
-                } else {
-                    seen[second].arrival() < seen[first].arrival()
-                };
-                if goes_second {
-                    second
-                } else {
-                    first
-                }
+    fn victim(&self, sets: &[Candidate], now: u64) -> Found {
+        let mut chosen = sets[0];
+        if let Some(second) = sets.get(1) {
+            let both_full = chosen.slot.arrival().max(second.slot.arrival()) <= now;
+            let goes_second = if both_full && self.on_full == OnFull::Lenient {
+                second.live < chosen.live
+            } else {
+                second.slot.arrival() < chosen.slot.arrival()
+            };
+            if goes_second {
+                chosen = *second;
             }
-            None => first,
-        };
+        }
         Found::Nowhere {
-            victim: (victim, seen[victim]),
+            victim: (chosen.index, chosen.slot),
         }
     }
 
@@ -533,6 +534,14 @@ impl Table {
             return;
         }
     }
+}
+
+/// The slot of a set that a newcomer would take, and how many of them are live.
+#[derive(Clone, Copy)]
+struct Candidate {
+    index: usize,
+    slot: Slot,
+    live: usize,
 }
 
 enum Found {
