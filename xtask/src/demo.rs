@@ -1,8 +1,9 @@
 //! `cargo xtask demo`: builds every face and plays the gateway through them.
 
+use crate::language::Language;
 use crate::shell::{cargo, have, root, run, target};
 use anyhow::{bail, ensure, Context, Result};
-use clap::{value_parser, Parser, ValueEnum};
+use clap::{value_parser, Parser};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,37 +29,6 @@ struct Demo {
     /// Leave languages out: those whose tools are missing
     #[arg(long, value_enum, value_delimiter = ',')]
     skip: Vec<Language>,
-}
-
-/// The languages beside Rust, which cannot be left out.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Language {
-    Cpp,
-    Python,
-    Node,
-}
-
-impl Language {
-    const ALL: [Language; 3] = [Language::Cpp, Language::Python, Language::Node];
-
-    /// What it is called on the command line.
-    fn name(self) -> &'static str {
-        match self {
-            Language::Cpp => "cpp",
-            Language::Python => "python",
-            Language::Node => "node",
-        }
-    }
-
-    /// What compiles or runs it; the variables CXX and PYTHON name another.
-    fn program(self) -> String {
-        let (variable, usual) = match self {
-            Language::Cpp => ("CXX", "c++"),
-            Language::Python => ("PYTHON", "python3"),
-            Language::Node => ("NODE", "node"),
-        };
-        std::env::var(variable).unwrap_or_else(|_| usual.to_owned())
-    }
 }
 
 /// Runs the demo; fails if any of its checks does.

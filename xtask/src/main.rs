@@ -4,6 +4,7 @@
 mod bench;
 mod c;
 mod demo;
+mod language;
 mod layers;
 mod mutants;
 mod node;

@@ -1,9 +1,10 @@
 //! `cargo xtask verify torture`: builds the workers in all languages and kills
 //! them for a while, with every promise checked on what they saw.
 
+use crate::language::Language;
 use crate::shell::{cargo, have, output, root, run, target};
 use anyhow::{bail, Context, Result};
-use clap::{value_parser, Parser, ValueEnum};
+use clap::{value_parser, Parser};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -26,36 +27,6 @@ struct Torture {
     /// Write docs/reliability.md and the table in README.md
     #[arg(long)]
     write: bool,
-}
-
-/// The languages beside Rust, which cannot be left out.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Language {
-    Cpp,
-    Python,
-    Node,
-}
-
-impl Language {
-    const ALL: [Language; 3] = [Language::Cpp, Language::Python, Language::Node];
-
-    fn name(self) -> &'static str {
-        match self {
-            Language::Cpp => "cpp",
-            Language::Python => "python",
-            Language::Node => "node",
-        }
-    }
-
-    /// What compiles or runs it; the variables CXX, PYTHON and NODE name another.
-    fn program(self) -> String {
-        let (variable, usual) = match self {
-            Language::Cpp => ("CXX", "c++"),
-            Language::Python => ("PYTHON", "python3"),
-            Language::Node => ("NODE", "node"),
-        };
-        std::env::var(variable).unwrap_or_else(|_| usual.to_owned())
-    }
 }
 
 /// Runs it; fails on any violation.
