@@ -308,11 +308,18 @@ impl fmt::Display for Error {
                 option,
                 theirs,
                 ours,
-            } => write!(
-                f,
-                "'{object}' exists with {option} = {theirs}, asked for {ours}: \
-                 ask for {theirs}, leave {option} out, or use another name"
-            ),
+            } => {
+                let (theirs, ours) = (shown(option, *theirs), shown(option, *ours));
+                let leave = match *option {
+                    "rates" | "window" => String::new(),
+                    option => format!(", leave {option} out"),
+                };
+                write!(
+                    f,
+                    "'{object}' exists with {option} = {theirs}, asked for {ours}: \
+                     ask for {theirs}{leave}, or use another name"
+                )
+            }
             Error::WrongKind {
                 object,
                 found,
@@ -374,6 +381,18 @@ impl fmt::Display for Error {
             Error::Panic { message } => write!(f, "a bug in forebay: {message}"),
         }
     }
+}
+
+/// A geometry's number as people know it.
+fn shown(option: &str, number: u64) -> String {
+    let name = |names: &[&'static str]| names.get(number as usize).copied().map(str::to_owned);
+    match option {
+        "algorithm" => name(&["bucket", "fixed", "sliding"]),
+        "on_full" => name(&["lenient", "strict"]),
+        "window" => Some(format!("{:?}", std::time::Duration::from_nanos(number))),
+        _ => None,
+    }
+    .unwrap_or_else(|| number.to_string())
 }
 
 impl std::error::Error for Error {}

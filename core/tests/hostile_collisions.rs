@@ -8,7 +8,9 @@
 mod hostile_words;
 
 use forebay::internals::cache::{Damaged, New, Read, Shard, ShardGeometry, PROBES};
-use forebay::internals::limiter::{Answer, Group, OnFull, Rule, Table, Witness, SLOT_WORDS, TICKS};
+use forebay::internals::limiter::{
+    Answer, Form, Group, OnFull, Rule, Table, Witness, SLOT_WORDS, TICKS,
+};
 use forebay::internals::Hash;
 use hostile_words::{Guarded, Random};
 use std::cell::Cell;
@@ -313,10 +315,7 @@ impl Witness for Evictions {
 #[test]
 fn colliding_keys_cost_a_limiter_no_more_and_loosen_no_limit() {
     // Ten tokens at once, one more each second.
-    let rule = Rule {
-        increment: 1_000_000_000 * TICKS,
-        burst: 10,
-    };
+    let rule = Rule::bucket(1_000_000_000 * TICKS, 10);
     let second = 1_000_000_000 * TICKS;
     for on_full in [OnFull::Strict, OnFull::Lenient] {
         let slots = 16_384;
@@ -326,6 +325,7 @@ fn colliding_keys_cost_a_limiter_no_more_and_loosen_no_limit() {
             slots,
             group: 16,
             on_full,
+            form: Form::Bucket,
         };
         let mut means = Vec::new();
         for colliding in [false, true] {
@@ -340,7 +340,7 @@ fn colliding_keys_cost_a_limiter_no_more_and_loosen_no_limit() {
             let mut now = second;
             let (mut cost, mut admitted) = (Cost::default(), 0u64);
             let mut ask = |group: &Group, now: u64| {
-                let ticks = rule.ticks(1).unwrap();
+                let ticks = rule.amount(1).unwrap();
                 let (answer, steps) = words.within("charge", 600, || {
                     table.charge(&words, group, &rule, ticks, now, &evictions)
                 });

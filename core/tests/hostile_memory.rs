@@ -126,11 +126,9 @@ fn a_word_that_changes_before_every_exchange_ends_every_call() {
             slots: 64,
             group: limiter::GROUP,
             on_full: limiter::OnFull::Lenient,
+            form: limiter::Form::Bucket,
         };
-        let rule = limiter::Rule {
-            increment: 1 << 40,
-            burst: 3,
-        };
+        let rule = limiter::Rule::bucket(1 << 40, 3);
         let hash = Hash {
             place: 1,
             tag: 1 << 21,

@@ -37,7 +37,7 @@ fn object(words: &Words, number: usize) -> usize {
 
 /// The time word of the only bucket of a region's first object, a limiter.
 fn bucket(words: &Words, slots: u64) -> usize {
-    let first = object(words, 0) + 336;
+    let first = object(words, 0) + forebay::internals::limiter::AT_TABLES;
     let live = (0..slots as usize).map(|slot| first + 2 * slot);
     let live: Vec<usize> = live.filter(|at| words.load(at + 1) & 3 == 2).collect();
     assert_eq!(live.len(), 1);

@@ -9,7 +9,7 @@
 
 use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
-use forebay::internals::limiter::{Answer, OnFull, Rule, Table, Witness};
+use forebay::internals::limiter::{Answer, Form, OnFull, Rule, Table, Witness};
 use forebay::internals::lock::{self, Owner, Participant, Stuck};
 use forebay::internals::{events, Words};
 use forebay::{EventKind, State};
@@ -116,11 +116,9 @@ fn charge(words: &LoomWords, key: u64) -> Answer {
         slots: 16,
         group: 2,
         on_full: OnFull::Strict,
+        form: Form::Bucket,
     };
-    let rule = Rule {
-        increment: TOKEN,
-        burst: 1,
-    };
+    let rule = Rule::bucket(TOKEN, 1);
     let group = table.small_group(key);
     table.charge(words, &group, &rule, TOKEN, TOKEN, &Quiet)
 }

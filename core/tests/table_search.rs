@@ -12,7 +12,7 @@
 //! paused or dead), comes to an answer. Memory is sequentially consistent in
 //! this model; the loom models check the orderings.
 
-use forebay::internals::limiter::{Answer, OnFull, Rule, Table, Witness};
+use forebay::internals::limiter::{Answer, Form, OnFull, Rule, Table, Witness};
 use forebay::internals::Words;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -193,6 +193,7 @@ impl World<'_> {
             slots: 16,
             group: self.slots,
             on_full: self.on_full,
+            form: Form::Bucket,
         }
     }
 
@@ -366,7 +367,9 @@ impl World<'_> {
     }
 
     fn check(&self, state: &State) {
-        let Rule { increment, burst } = self.rule;
+        let Rule {
+            increment, burst, ..
+        } = self.rule;
         let evictions: u64 = state.keys.iter().map(|key| key.evictions).sum();
         for (i, key) in state.keys.iter().enumerate() {
             let elapsed = state.clock - key.first.unwrap_or(state.clock);
@@ -460,10 +463,7 @@ impl std::hash::Hasher for Mix {
 const TOKEN: u64 = 1000;
 
 fn rule(burst: u64) -> Rule {
-    Rule {
-        increment: TOKEN,
-        burst,
-    }
+    Rule::bucket(TOKEN, burst)
 }
 
 /// Two claimers of one key, and a third key that changes which slot is the

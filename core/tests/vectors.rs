@@ -92,9 +92,21 @@ fn open(region: &Region, name: &str, options: &Value) -> Result<Object> {
     let time = |field: &str| number(field).map(Duration::from_nanos);
     Ok(match options["kind"].as_str().unwrap() {
         "limiter" => {
-            let mut o = LimiterOptions::new(options["rate"].as_str().unwrap().parse()?);
+            let mut o = LimiterOptions::new(options["rate"].as_str().unwrap().parse::<Rates>()?);
             for (tier, rate) in options["tiers"].as_object().into_iter().flatten() {
-                o = o.tier(tier, rate.as_str().unwrap().parse()?);
+                o = o.tier(tier, rate.as_str().unwrap().parse::<Rates>()?);
+            }
+            if let Some(name) = options["algorithm"].as_str() {
+                o = o.algorithm(name.parse()?);
+            }
+            if let Some(name) = options["on_full"].as_str() {
+                o = o.on_full(name.parse()?);
+            }
+            if let Some(name) = options["on_error"].as_str() {
+                o = o.on_error(name.parse()?);
+            }
+            if let Some(enabled) = options["enabled"].as_bool() {
+                o = o.enabled(enabled);
             }
             if let Some(n) = number("max_keys") {
                 o = o.max_keys(n);

@@ -337,7 +337,7 @@ impl Breaker {
                 create: wanted.map(|_| geometry),
                 words: |geometry| (geometry[0] == WORDS as u64).then_some(WORDS),
                 check: &|_| Ok(()),
-                configure: &|words| {
+                configure: &|words, _| {
                     let mut changed = false;
                     for (at, value) in wanted.into_iter().flatten().enumerate() {
                         changed |= words.load(at, Relaxed) != value;

@@ -288,7 +288,7 @@ impl Cache {
                     Some(options) => geometry::compare(name, options, theirs),
                     None => Ok(()),
                 },
-                configure: &|words| {
+                configure: &|words, _| {
                     // A TTL that is not given leaves what is there.
                     let Some(ttl) = options.as_ref().and_then(|options| options.ttl) else {
                         return Ok(false);

@@ -64,7 +64,7 @@ impl Histogram {
                 create: Some(GEOMETRY),
                 words: |geometry| (*geometry == GEOMETRY).then_some(WORDS),
                 check: &|_| Ok(()),
-                configure: &|_| Ok(false),
+                configure: &|_, _| Ok(false),
             },
         )?;
         Ok(Histogram {

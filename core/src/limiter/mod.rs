@@ -2,16 +2,19 @@
 
 mod headers;
 mod options;
+mod rate;
 mod rule;
+mod shape;
 mod table;
 mod tiers;
 mod together;
 mod verdict;
 mod waiting;
+mod window;
 
 pub use headers::{headers, Header, HeaderStyle};
-pub use options::LimiterOptions;
-pub use rule::Rate;
+pub use options::{Algorithm, LimiterOptions, OnError, OnFull};
+pub use rate::{Rate, Rates, MOST_RATES};
 pub use together::{take_all, Request, MOST_TOGETHER};
 pub use verdict::{Charge, Limited, LimiterStats, Verdict};
 pub use waiting::{Acquire, Reservation};
@@ -19,25 +22,29 @@ pub use waiting::{Acquire, Reservation};
 use crate::region::{Inner, Object};
 use crate::stripes;
 use crate::words::{update, Words};
-use crate::{Error, Key, Kind, Result};
-use options::{slots_for, words_for, DEFAULT_MAX_KEYS};
+use crate::{Key, Kind, Result};
 use rule::{ticks_of, Rule, LONGEST_REFILL, TICKS};
+use shape::Shape;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::Duration;
-use table::{Answer, Group, OnFull, Table, Witness, GROUP, SLOT_WORDS};
+use table::{Answer, Entry, Group, Table, Witness, SLOT_WORDS};
+use tiers::Switches;
 use verdict::Asked;
+use window::Form;
 
 /// Changes with the layout of a limiter's words.
-pub(crate) const FORMAT: usize = AT_TABLE << 8 | SLOT_WORDS;
+pub(crate) const FORMAT: usize = AT_TABLES << 8 | SLOT_WORDS;
 
 /// When the last block ends, in ticks: until then calls look for blocks.
 const AT_BLOCKED_UNTIL: usize = tiers::SPARE;
 /// The furthest that a debt or a reservation may have put an arrival time
 /// ahead of the clock, in ticks.
 const AT_FURTHEST: usize = tiers::SPARE + 1;
-const AT_STATS: usize = tiers::WORDS;
-const AT_TABLE: usize = (AT_STATS + stripes::WORDS).next_multiple_of(16);
+/// Where the statistics are.
+pub const AT_STATS: usize = tiers::WORDS;
+/// Where the tables begin.
+pub const AT_TABLES: usize = (AT_STATS + stripes::WORDS).next_multiple_of(16);
 
 const ADMITTED: usize = 0;
 const REFUSED: usize = 1;
@@ -49,14 +56,16 @@ const CONTENDED: usize = 4;
 ///
 /// Any interval of length Δ admits, for one key, at most burst + rate·Δ tokens,
 /// however many processes ask at once and whichever of them die; a live bucket
-/// evicted by other keys (counted in the stats) adds one burst, and
-/// [`refund`](Limiter::refund) and [`reset`](Limiter::reset) add what they give
-/// back. Calls take no lock, allocate nothing and cannot fail; keys may be of
+/// evicted by other keys (counted in the stats, and never by a strict limiter)
+/// adds one burst, and [`refund`](Limiter::refund) and [`reset`](Limiter::reset)
+/// add what they give back. [`Algorithm`] tells what windows admit. Calls take no lock, allocate nothing and cannot fail; keys may be of
 /// any length.
 #[derive(Clone)]
 pub struct Limiter {
     object: Arc<Object>,
     table: Table,
+    /// Those of the second rate and so on.
+    more: Arc<[Table]>,
 }
 
 struct Counting<'a>(&'a Object);
@@ -77,44 +86,31 @@ impl Limiter {
         name: &str,
         options: Option<LimiterOptions>,
     ) -> Result<Limiter> {
-        if let Some(options) = &options {
-            options.check()?;
-        }
-        let max_keys = options.as_ref().and_then(|options| options.max_keys);
+        let wanted = options.as_ref().map(Shape::wanted).transpose()?;
         let object = crate::region::open(
             region,
             &crate::region::Request {
                 name,
                 kind: Kind::Limiter,
-                create: options.as_ref().map(|_| {
-                    let max_keys = max_keys.unwrap_or(DEFAULT_MAX_KEYS);
-                    [slots_for(max_keys), max_keys, 0, 0, 0, 0]
-                }),
-                words: words_for,
-                check: &|geometry| match max_keys {
-                    Some(ours) if slots_for(ours) != geometry[0] => Err(Error::Geometry {
-                        object: name.to_owned(),
-                        option: "max_keys",
-                        theirs: geometry[1],
-                        ours,
-                    }),
+                create: wanted.map(|wanted| wanted.geometry()),
+                words: |geometry| Shape::read(geometry)?.words(),
+                check: &|geometry| match (&options, Shape::read(geometry)) {
+                    (Some(options), Some(shape)) => shape.check(name, options),
                     _ => Ok(()),
                 },
-                configure: &|words| match &options {
-                    Some(options) => tiers::configure(words, options),
-                    None => Ok(false),
+                configure: &|words, geometry| match (&options, Shape::read(geometry)) {
+                    (Some(options), Some(shape)) => tiers::configure(words, &shape, options),
+                    _ => Ok(false),
                 },
             },
         )?;
-        let table = Table {
-            at: AT_TABLE,
-            slots: object.geometry[0] as usize,
-            group: GROUP,
-            on_full: OnFull::Lenient,
-        };
+        let shape = Shape::read(&object.geometry).expect("checked when it was opened");
+        let mut tables = shape.tables();
+        let table = tables.next().expect("at least one rate");
         Ok(Limiter {
             object: Arc::new(object),
             table,
+            more: tables.collect(),
         })
     }
 
@@ -207,20 +203,15 @@ impl Limiter {
     /// burst. Reads the clock, whatever `now` says: what was given back at an
     /// old time would be too much.
     pub fn refund_with(&self, key: impl Key, charge: Charge<'_>) -> Verdict {
-        let mut asked = self.asked(
-            key,
-            Charge {
-                now: None,
-                ..charge
-            },
-        );
-        if let Some(group) = self.bucket(&asked) {
-            let ticks = asked.rule.increment * charge.cost.min(asked.rule.burst);
-            asked.arrival = self
-                .table
-                .refund(&self.object.words, &group, ticks, asked.now);
-        }
-        self.told(asked)
+        let charge = Charge {
+            now: None,
+            ..charge
+        };
+        self.each(key, charge, |table, group, asked| {
+            let tokens = charge.cost.min(asked.rule.burst);
+            let amount = asked.rule.amount(tokens).unwrap_or(0);
+            table.refund(&self.object.words, group, amount, asked.now)
+        })
     }
 
     /// Takes tokens whether they are there or not: the key may be in debt
@@ -241,20 +232,19 @@ impl Limiter {
     }
 
     /// [`Limiter::penalize`] in the tokens of a tier. A debt is at most what
-    /// four and a half years pay off. An unlimited tier has no debts.
+    /// four and a half years pay off; in a window, as many tokens as it counts:
+    /// at least its limit. An unlimited tier has no debts.
     pub fn penalize_with(&self, key: impl Key, charge: Charge<'_>) -> Verdict {
-        let mut asked = self.asked(key, charge);
-        if let Some(group) = self.bucket(&asked) {
-            let ticks = asked.rule.increment.saturating_mul(charge.cost);
-            let (ticks, now) = (ticks.min(LONGEST_REFILL), asked.now);
-            self.reach(ticks.saturating_add(asked.rule.tolerance()));
-            let decide = |arrival: u64, now| {
-                let last = now + LONGEST_REFILL;
-                Some((arrival.max(now) + ticks).min(last).max(arrival))
+        self.each(key, charge, |table, group, asked| {
+            let rule = asked.rule;
+            let amount = match rule.form {
+                Form::Bucket => rule.increment.saturating_mul(charge.cost),
+                _ => charge.cost,
             };
-            asked.arrival = self.advance(&group, now, decide);
-        }
-        self.told(asked)
+            self.reach(rule.tolerance().saturating_add(amount.min(LONGEST_REFILL)));
+            let decide = |word, now| Some(rule.owe(word, now, amount));
+            self.advance(table, group, asked.now, decide)
+        })
     }
 
     /// Refuses the key everything for this long, at least: a block that ends
@@ -264,16 +254,24 @@ impl Limiter {
         let group = self.table.block_group(&self.group(key));
         let now = ticks_of(self.object.region.clock.now());
         let until = now + ticks_in(time).min(LONGEST_REFILL);
-        self.reach(until - now);
-        raise(&self.object.words, AT_BLOCKED_UNTIL, until);
-        self.advance(&group, now, |end, _| Some(end.max(until)));
+        let form = self.table.form;
+        let word = form.block(until);
+        self.reach(form.block_end(word).saturating_sub(now));
+        raise(&self.object.words, AT_BLOCKED_UNTIL, form.block_end(word));
+        self.advance(&self.table, &group, now, |end, _| Some(end.max(word)));
     }
 
     /// Ends a block; false if there was none.
     pub fn unblock(&self, key: impl Key) -> bool {
         let now = ticks_of(self.object.region.clock.now());
-        let group = self.table.block_group(&self.group(key));
-        self.table.reset(&self.object.words, &group, now)
+        self.end_block(&self.group(key), now)
+    }
+
+    fn end_block(&self, group: &Group, now: u64) -> bool {
+        let words = &self.object.words;
+        let group = self.table.block_group(group);
+        let end = self.table.form.block_end(self.table.arrival(words, &group));
+        end > now && self.table.reset(words, &group, now)
     }
 
     /// Fills the key's bucket and ends a block; false if it was full and there
@@ -281,9 +279,21 @@ impl Limiter {
     pub fn reset(&self, key: impl Key) -> bool {
         let now = ticks_of(self.object.region.clock.now());
         let group = self.group(key);
-        let reset = |group: &Group| self.table.reset(&self.object.words, group, now);
-        // Both, whatever the first one says.
-        reset(&group) | reset(&self.table.block_group(&group))
+        let words = &self.object.words;
+        // All of them, whatever the first one says.
+        self.tables()
+            .fold(self.end_block(&group, now), |was, table| {
+                was | table.reset(words, &self.table.group_in(table, &group), now)
+            })
+    }
+
+    /// Fills all buckets and ends all blocks. Reads the whole table; calls that
+    /// are under way meanwhile may come before or after.
+    pub fn clear(&self) {
+        let now = ticks_of(self.object.region.clock.now());
+        for table in self.tables() {
+            table.clear(&self.object.words, now);
+        }
     }
 
     /// Figures since the limiter's creation.
@@ -303,21 +313,28 @@ impl Limiter {
     fn ask(&self, key: impl Key, charge: Charge<'_>, spend: bool) -> (bool, Asked) {
         let mut asked = self.asked(key, charge);
         let spend = spend && charge.cost > 0;
-        let allowed = match (self.bucket(&asked), asked.ticks) {
+        if !self.more.is_empty() {
+            return self.ask_each(asked, charge.cost, spend);
+        }
+        let allowed = match (self.bucket(&asked), asked.amount) {
             _ if asked.is_blocked() => {
-                self.look(&mut asked);
+                self.look(&self.table, &mut asked);
                 false
             }
             (None, _) => true,
-            (Some(group), Some(ticks)) if spend => self.charge(&mut asked, &group, ticks),
-            (Some(_), ticks) => {
-                self.look(&mut asked);
-                let charge = |ticks| asked.rule.charge(asked.arrival, asked.now, ticks);
-                ticks.and_then(charge).is_some()
+            (Some(group), Some(amount)) if spend => {
+                let rule = asked.rule;
+                let decide = |word, now| rule.charge(word, now, amount);
+                self.charge(&self.table, &mut asked, &group, decide).is_ok()
+            }
+            (Some(_), amount) => {
+                self.look(&self.table, &mut asked);
+                let charge = |amount| asked.rule.charge(asked.arrival, asked.now, amount);
+                amount.and_then(charge).is_some()
             }
         };
-        if !allowed && asked.arrival > asked.now + asked.rule.tolerance() {
-            self.doubt(&mut asked, spend);
+        if !allowed && asked.arrival > self.table.form.last(asked.now + asked.rule.tolerance()) {
+            self.doubt(&self.table, &mut asked, spend);
         }
         if spend {
             self.count(allowed);
@@ -328,19 +345,23 @@ impl Limiter {
     /// Who asks, for what, and when.
     #[inline]
     fn asked(&self, key: impl Key, charge: Charge<'_>) -> Asked {
-        let rule = self.rule(charge.tier);
+        let words = &self.object.words;
+        let enabled = !Switches::read(words).is_disabled();
+        let tier = enabled.then(|| self.tier(charge.tier));
+        let rule = self.rule(tier, 0, &self.table);
         let clock = || self.object.region.clock.now();
         let now = ticks_of(charge.now.unwrap_or_else(clock));
         let mut asked = Asked {
             rule,
+            tier,
             group: None,
             arrival: 0,
             now,
-            ticks: rule.ticks(charge.cost),
+            amount: rule.amount(charge.cost),
             blocked: 0,
         };
-        let blocks = self.object.words.load(AT_BLOCKED_UNTIL, Relaxed) > now;
-        if blocks || !rule.is_unlimited() {
+        let blocks = enabled && words.load(AT_BLOCKED_UNTIL, Relaxed) > now;
+        if blocks || !rule.is_unlimited() || !self.more.is_empty() {
             let group = self.group(key);
             asked.group = Some(group);
             if blocks {
@@ -362,96 +383,151 @@ impl Limiter {
         self.table.group(key.with_bytes(|key| hasher.hash(key)))
     }
 
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        std::iter::once(&self.table).chain(self.more.iter())
+    }
+
+    /// The number of a rate's table: that of the rate.
+    fn number(&self, table: &Table) -> usize {
+        (table.at - self.table.at) / (table.slots * SLOT_WORDS)
+    }
+
     #[cold]
     fn blocked_until(&self, group: &Group, now: u64) -> u64 {
         let words = &self.object.words;
         let group = self.table.block_group(group);
-        let (end, last) = (self.table.arrival(words, &group), self.last_arrival(now));
-        if end > last {
+        let word = self.table.arrival(words, &group);
+        let last = self.last_word(&self.table, now);
+        if word > last {
             self.table.put_right(words, &group, last);
         }
-        end.min(last)
+        self.table.form.block_end(word.min(last))
     }
 
     /// A bucket further in debt than this rate lets anybody go: another tier's
     /// or an earlier rate may have, or a penalty. Beyond what all of them can
     /// it is damage, and is put right, so that no key is refused for ever.
     #[cold]
-    fn doubt(&self, asked: &mut Asked, spend: bool) {
-        let last = self.last_arrival(asked.now);
+    fn doubt(&self, table: &Table, asked: &mut Asked, spend: bool) {
+        let last = self.last_word(table, asked.now);
         if asked.arrival > last {
             asked.arrival = last;
             if let Some(group) = asked.group.filter(|_| spend) {
-                self.table.put_right(&self.object.words, &group, last);
+                table.put_right(&self.object.words, &group, last);
             }
         }
     }
 
-    /// No call can have put an arrival time further ahead than this.
-    fn last_arrival(&self, now: u64) -> u64 {
+    /// No call can have put a word further ahead than this.
+    fn last_word(&self, table: &Table, now: u64) -> u64 {
         /// Ticks by which the clocks of two cores may differ, and more.
         const SLACK: u64 = 1_000_000_000 * TICKS;
         let words = &self.object.words;
         let furthest = words.load(AT_FURTHEST, Relaxed).min(2 * LONGEST_REFILL);
-        // Read after the arrival time, so not before whoever set that read it.
+        let refill = tiers::longest_refill(words, self.number(table), table.form);
+        // Read after the word, so not before whoever set that read it.
         let now = ticks_of(self.object.region.clock.now()).max(now);
-        now + tiers::longest_refill(words).max(furthest) + SLACK
+        table.form.last(now + refill.max(furthest) + SLACK)
     }
 
+    /// Charges the bucket of a request; who has slept looks at the clock again
+    /// before it takes no for an answer from a window that has begun since.
     #[inline]
-    fn charge(&self, asked: &mut Asked, group: &Group, ticks: u64) -> bool {
+    fn charge(
+        &self,
+        table: &Table,
+        asked: &mut Asked,
+        group: &Group,
+        decide: impl Fn(u64, u64) -> Option<u64>,
+    ) -> std::result::Result<Option<Entry>, ()> {
         let words = &self.object.words;
         let counting = Counting(&self.object);
-        let rule = asked.rule;
-        let decide = |arrival, now| rule.charge(arrival, now, ticks);
-        match self
-            .table
-            .advance(words, group, asked.now, decide, &counting)
-        {
+        match table.advance(words, group, asked.now, &decide, &counting) {
             Ok(entry) => {
                 (asked.arrival, asked.now) = (entry.arrival, entry.now);
-                true
+                Ok(Some(entry))
             }
             Err(Answer::Contended) => {
                 stripes::add(words, AT_STATS, CONTENDED, 1);
-                asked.arrival = self.table.arrival(words, group);
-                false
+                asked.arrival = table.arrival(words, group);
+                match Switches::read(words).allows_on_error() {
+                    true => Ok(None),
+                    false => Err(()),
+                }
             }
             Err(Answer::Refused(arrival) | Answer::Admitted(arrival)) => {
                 asked.arrival = arrival;
-                false
+                if asked.rule.form != Form::Bucket {
+                    return self.charge_late(table, asked, group, decide);
+                }
+                Err(())
             }
         }
+    }
+
+    #[cold]
+    fn charge_late(
+        &self,
+        table: &Table,
+        asked: &mut Asked,
+        group: &Group,
+        decide: impl Fn(u64, u64) -> Option<u64>,
+    ) -> std::result::Result<Option<Entry>, ()> {
+        let now = ticks_of(self.object.region.clock.now());
+        if now <= asked.now || decide(asked.arrival, now).is_none() {
+            return Err(());
+        }
+        let words = &self.object.words;
+        let counting = Counting(&self.object);
+        let entry = table
+            .advance(words, group, now, decide, &counting)
+            .map_err(|_| ())?;
+        (asked.arrival, asked.now) = (entry.arrival, entry.now);
+        Ok(Some(entry))
     }
 
     /// Reads the bucket of the request.
-    fn look(&self, asked: &mut Asked) {
+    fn look(&self, table: &Table, asked: &mut Asked) {
         if let Some(group) = self.bucket(asked) {
-            asked.arrival = self.table.arrival(&self.object.words, &group);
+            asked.arrival = table.arrival(&self.object.words, &group);
         }
     }
 
-    /// Moves an arrival time on to what `decide` says, always; where it is then.
-    fn advance(&self, group: &Group, now: u64, decide: impl Fn(u64, u64) -> Option<u64>) -> u64 {
+    /// Moves a word on to what `decide` says, always; what it is then.
+    fn advance(
+        &self,
+        table: &Table,
+        group: &Group,
+        now: u64,
+        decide: impl Fn(u64, u64) -> Option<u64>,
+    ) -> u64 {
         let words = &self.object.words;
         let counting = Counting(&self.object);
-        match self.table.advance(words, group, now, decide, &counting) {
+        match table.advance(words, group, now, decide, &counting) {
             Ok(entry) => entry.arrival,
             Err(_) => {
                 stripes::add(words, AT_STATS, CONTENDED, 1);
-                self.table.arrival(words, group)
+                table.arrival(words, group)
             }
         }
     }
 
-    /// What a look at one token says now.
-    fn told(&self, mut asked: Asked) -> Verdict {
-        asked.ticks = asked.rule.ticks(1);
-        let charged = asked
-            .rule
-            .charge(asked.arrival, asked.now, asked.rule.increment);
-        let allowed = !asked.is_blocked() && (asked.rule.is_unlimited() || charged.is_some());
-        asked.verdict(allowed)
+    /// Does something to the key's bucket of each rate that has a limit, and
+    /// tells what a look at one token then says.
+    fn each(
+        &self,
+        key: impl Key,
+        charge: Charge<'_>,
+        act: impl Fn(&Table, &Group, &Asked) -> u64,
+    ) -> Verdict {
+        let mut request = self.request(key, charge);
+        for (part, table) in request.parts().zip(self.tables()) {
+            if let Some(group) = self.bucket(part) {
+                part.arrival = act(table, &group, part);
+            }
+            part.amount = part.rule.amount(1);
+        }
+        request.verdict()
     }
 
     /// Notes that an arrival time may be so far ahead of the clock.
@@ -466,16 +542,24 @@ impl Limiter {
     }
 
     #[inline]
-    fn rule(&self, tier: Option<&str>) -> Rule {
+    fn tier(&self, name: Option<&str>) -> usize {
         let words = &self.object.words;
-        let tier = match tier {
+        match name {
             None => 0,
             Some(name) => tiers::find(words, name).unwrap_or_else(|| {
                 stripes::add(words, AT_STATS, UNKNOWN_TIER, 1);
                 0
             }),
-        };
-        tiers::read(words, tier)
+        }
+    }
+
+    /// The rule of a tier's rate; everything passes a limiter that is disabled.
+    #[inline]
+    fn rule(&self, tier: Option<usize>, rate: usize, table: &Table) -> Rule {
+        match tier {
+            None => Rule::UNLIMITED,
+            Some(tier) => tiers::read(&self.object.words, tier, rate, table.form),
+        }
     }
 }
 
@@ -502,6 +586,9 @@ fn raise(words: &impl Words, at: usize, value: u64) {
 
 /// For [`crate::internals`].
 pub mod internals {
+    pub use super::options::OnFull;
     pub use super::rule::{Rule, TICKS};
     pub use super::table::*;
+    pub use super::window::{Form, Slices};
+    pub use super::{AT_STATS, AT_TABLES};
 }

@@ -9,9 +9,13 @@
 //!       └─────────────────────────────────┴────────────┴───────┘
 //!        63                                             1     0
 //! time  ┌───────────────────────────────────────────────┬─────┐
-//!       │ theoretical arrival time                   63 │phase│
+//!       │ theoretical arrival time, or a window      63 │phase│
 //!       └───────────────────────────────────────────────┴─────┘
 //! ```
+//!
+//! Below, *arrival* stands for a window's word as well (`window.rs`): all that
+//! the protocol needs is that it grows with each charge, and tells when it has
+//! nothing to say any more.
 //!
 //! A slot is *labelled* iff the low bit of its version equals the phase of its
 //! time; otherwise it is free. A key may live in any slot of its *group*: two
@@ -32,13 +36,15 @@
 //! The tests search the interleavings of this very code, with pauses and
 //! deaths, exhaustively (`core/tests/table_search.rs`).
 //!
-//! `Strict` keeps the evicted arrival time, so a key's bucket never regains
-//! tokens by being evicted; `Lenient` starts a newcomer with a full bucket
+//! A strict table keeps the evicted arrival time, so a key's bucket never regains
+//! tokens by being evicted; a lenient one starts a newcomer with a full bucket
 //! even when it had to evict a live one, which is counted first.
 
 use super::rule::{Rule, END_OF_TIME};
+use super::window::Form;
+use super::OnFull;
 use crate::hash::Hash;
-use crate::words::{Words, TURNS};
+use crate::words::{update, Words, TURNS};
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
 
 /// Words of a slot.
@@ -75,15 +81,6 @@ const _: () = assert!(FINGERPRINT.count_ones() == 43);
 const LAST_ARRIVAL: u64 = u64::MAX >> ARRIVAL_SHIFT;
 const _: () = assert!(END_OF_TIME + super::rule::LONGEST_REFILL < LAST_ARRIVAL);
 
-/// What happens when a newcomer finds only live buckets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFull {
-    /// The newcomer inherits the emptiest debt, or is refused.
-    Strict,
-    /// The newcomer starts with a full bucket.
-    Lenient,
-}
-
 /// Where a table lies and how large it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
@@ -95,6 +92,8 @@ pub struct Table {
     pub group: usize,
     /// What happens when it is full.
     pub on_full: OnFull,
+    /// What the time words say.
+    pub form: Form,
 }
 
 /// The slots where a key may live, and its mark there.
@@ -171,14 +170,6 @@ fn with_arrival(time: u64, arrival: u64) -> u64 {
     arrival << ARRIVAL_SHIFT | time & PHASE
 }
 
-/// Gives `ticks` back to a slot that is not full at `now`: its arrival time, or
-/// `None` if somebody else changed it.
-fn give_back<W: Words>(words: &W, slot: Slot, ticks: u64, now: u64) -> Option<u64> {
-    let arrival = slot.arrival().saturating_sub(ticks).max(now);
-    let exchange = words.cas(slot.at, slot.time, with_arrival(slot.time, arrival));
-    exchange.is_ok().then_some(arrival)
-}
-
 /// Waits a little after an exchange that failed, and longer after many: those
 /// who have failed most are otherwise the last to get through.
 #[cold]
@@ -193,14 +184,20 @@ fn in_state(label: u64, state: u64) -> u64 {
 }
 
 impl Table {
-    /// The group of a key.
+    /// The group of a key. A strict one is the same for all keys that share a
+    /// slot of it: or a key that was evicted found another way in.
     #[inline]
     pub fn group(&self, hash: Hash) -> Group {
         let sets = self.slots / SET;
         let first = hash.place as usize & (sets - 1);
-        // Any other set: the upper half of the place chooses which.
-        let step = (((hash.place >> 32) * (sets as u64 - 1)) >> 32) as usize + 1;
-        let second = (first + step) & (sets - 1);
+        let second = match self.on_full {
+            OnFull::Strict => first ^ 1,
+            OnFull::Lenient => {
+                // Any other set: the upper half of the place chooses which.
+                let step = (((hash.place >> 32) * (sets as u64 - 1)) >> 32) as usize + 1;
+                (first + step) & (sets - 1)
+            }
+        };
         Group {
             first: self.at + first * SET * SLOT_WORDS,
             second: self.at + second * SET * SLOT_WORDS,
@@ -213,6 +210,16 @@ impl Table {
     pub fn block_group(&self, group: &Group) -> Group {
         Group {
             fingerprint: group.fingerprint ^ BLOCKED,
+            ..*group
+        }
+    }
+
+    /// The key's group in another table of as many slots.
+    #[inline]
+    pub fn group_in(&self, other: &Table, group: &Group) -> Group {
+        Group {
+            first: group.first - self.at + other.at,
+            second: group.second - self.at + other.at,
             ..*group
         }
     }
@@ -246,18 +253,18 @@ impl Table {
         Slot { at, time, label }
     }
 
-    /// Asks for `ticks` from the key's bucket at `now`.
+    /// Asks for this amount from the key's bucket at `now`.
     #[inline]
     pub fn charge<W: Words>(
         &self,
         words: &W,
         group: &Group,
         rule: &Rule,
-        ticks: u64,
+        amount: u64,
         now: u64,
         witness: &impl Witness,
     ) -> Answer {
-        let decide = |arrival, now| rule.charge(arrival, now, ticks);
+        let decide = |arrival, now| rule.charge(arrival, now, amount);
         self.advance(words, group, now, decide, witness)
             .map_or_else(|answer| answer, |entry| Answer::Admitted(entry.arrival))
     }
@@ -278,7 +285,7 @@ impl Table {
         let (mut looks, mut claims) = (0, 0);
         for turn in 0..TURNS {
             witness.starting_over(now);
-            match self.find(words, group, now) {
+            match self.find(words, group, self.form.floor(now)) {
                 Found::Live(slot) => {
                     let Some(after) = decide(slot.arrival(), now) else {
                         return Err(Answer::Refused(slot.arrival()));
@@ -297,7 +304,7 @@ impl Table {
                     give_way(words, turn);
                 }
                 Found::Nowhere { victim } => {
-                    if victim.1.arrival() > now && looks < LOOKS {
+                    if victim.1.arrival() > self.form.floor(now) && looks < LOOKS {
                         looks += 1;
                         let later = witness.clock();
                         if later > now {
@@ -319,13 +326,14 @@ impl Table {
         Err(Answer::Contended)
     }
 
-    /// Gives `ticks` back to the key's bucket, which is never more than full at
-    /// `now`, the clock's own reading; the arrival time that it then has.
-    pub fn refund<W: Words>(&self, words: &W, group: &Group, ticks: u64, now: u64) -> u64 {
+    /// Gives this amount back to the key's bucket, which is never more than full
+    /// at `now`, the clock's own reading; the arrival time that it then has.
+    pub fn refund<W: Words>(&self, words: &W, group: &Group, amount: u64, now: u64) -> u64 {
+        let floor = self.form.floor(now);
         for turn in 0..TURNS {
-            match self.find(words, group, now) {
-                Found::Live(slot) if slot.arrival() > now => {
-                    if let Some(arrival) = give_back(words, slot, ticks, now) {
+            match self.find(words, group, floor) {
+                Found::Live(slot) if slot.arrival() > floor => {
+                    if let Some(arrival) = self.give_back(words, slot, amount, now) {
                         return arrival;
                     }
                     give_way(words, turn);
@@ -337,10 +345,11 @@ impl Table {
         self.arrival(words, group)
     }
 
-    /// Takes back what a call wrote a moment ago: gives `ticks` back if the
+    /// Takes back what a call wrote a moment ago: gives this amount back if the
     /// slot still is the same key's, in the same residence. False if it is not,
     /// or if the clock has passed what was written.
-    pub fn undo<W: Words>(&self, words: &W, entry: &Entry, ticks: u64, now: u64) -> bool {
+    pub fn undo<W: Words>(&self, words: &W, entry: &Entry, amount: u64, now: u64) -> bool {
+        let floor = self.form.floor(now);
         for turn in 0..TURNS {
             let time = words.load(entry.at, Acquire);
             let label = words.load(entry.at + 1, Acquire);
@@ -349,15 +358,23 @@ impl Table {
                 time,
                 label,
             };
-            if label != entry.label || !slot.is_labelled() || now >= entry.arrival {
+            if label != entry.label || !slot.is_labelled() || floor >= entry.arrival {
                 return false;
             }
-            if slot.arrival() <= now || give_back(words, slot, ticks, now).is_some() {
+            if slot.arrival() <= floor || self.give_back(words, slot, amount, now).is_some() {
                 return true;
             }
             give_way(words, turn);
         }
         false
+    }
+
+    /// Gives an amount back to a slot that is not full at `now`: its arrival
+    /// time, or `None` if somebody else changed it.
+    fn give_back<W: Words>(&self, words: &W, slot: Slot, amount: u64, now: u64) -> Option<u64> {
+        let arrival = self.form.give_back(slot.arrival(), amount, now);
+        let exchange = words.cas(slot.at, slot.time, with_arrival(slot.time, arrival));
+        exchange.is_ok().then_some(arrival)
     }
 
     /// The arrival time of the key's bucket; 0 (full) if it has no slot.
@@ -370,10 +387,11 @@ impl Table {
 
     /// Fills the key's bucket; true if it was not full at `now`.
     pub fn reset<W: Words>(&self, words: &W, group: &Group, now: u64) -> bool {
+        let floor = self.form.floor(now);
         for turn in 0..TURNS {
-            match self.find(words, group, now) {
-                Found::Live(slot) if slot.arrival() > now => {
-                    let full = with_arrival(slot.time, now);
+            match self.find(words, group, floor) {
+                Found::Live(slot) if slot.arrival() > floor => {
+                    let full = with_arrival(slot.time, floor);
                     if words.cas(slot.at, slot.time, full).is_ok() {
                         return true;
                     }
@@ -383,6 +401,16 @@ impl Table {
             }
         }
         false
+    }
+
+    /// Fills all buckets and ends all blocks; those of calls under way stay.
+    pub fn clear<W: Words>(&self, words: &W, now: u64) {
+        let floor = self.form.floor(now);
+        for at in (0..self.slots).map(|slot| self.at + slot * SLOT_WORDS) {
+            let _ = update(words, at, Acquire, |time| {
+                (time >> ARRIVAL_SHIFT > floor).then(|| with_arrival(time, floor))
+            });
+        }
     }
 
     /// Puts the key's bucket right if it is further ahead than `last`, which
@@ -398,7 +426,7 @@ impl Table {
     }
 
     #[inline]
-    fn find<W: Words>(&self, words: &W, group: &Group, now: u64) -> Found {
+    fn find<W: Words>(&self, words: &W, group: &Group, floor: u64) -> Found {
         let mut sets = [Candidate {
             index: 0,
             slot: Slot::NONE,
@@ -413,9 +441,9 @@ impl Table {
             if index % SET == 0 || slot.arrival() < set.slot.arrival() {
                 (set.index, set.slot) = (index, slot);
             }
-            set.live += usize::from(slot.arrival() > now);
+            set.live += usize::from(slot.arrival() > floor);
         }
-        self.victim(&sets[..self.group.div_ceil(SET)], now)
+        self.victim(&sets[..self.group.div_ceil(SET)], floor)
     }
 
     /// The slot for a newcomer: the group's smallest arrival time. While both
@@ -424,10 +452,10 @@ impl Table {
     /// (Azar et al., "Balanced allocations", 1994); a bucket that is full loses
     /// nothing by being evicted.
     #[cold]
-    fn victim(&self, sets: &[Candidate], now: u64) -> Found {
+    fn victim(&self, sets: &[Candidate], floor: u64) -> Found {
         let mut chosen = sets[0];
         if let Some(second) = sets.get(1) {
-            let both_full = chosen.slot.arrival().max(second.slot.arrival()) <= now;
+            let both_full = chosen.slot.arrival().max(second.slot.arrival()) <= floor;
             let goes_second = if both_full && self.on_full == OnFull::Lenient {
                 second.live < chosen.live
             } else {
@@ -453,18 +481,19 @@ impl Table {
         now: u64,
         witness: &impl Witness,
     ) -> Option<Answer> {
+        let floor = self.form.floor(now);
         let is_live =
-            victim.arrival() > now && victim.is_labelled() && victim.label & STATE == LIVE;
+            victim.arrival() > floor && victim.is_labelled() && victim.label & STATE == LIVE;
         let arrival = if is_live && self.on_full == OnFull::Lenient {
             witness.evicting_live(victim.label);
-            now
+            floor
         } else {
             // A newcomer that would be refused claims nothing.
             if decide(victim.arrival()).is_none() {
                 return Some(Answer::Refused(victim.arrival()));
             }
-            // One tick on, so that no earlier reading of this word survives.
-            (victim.arrival() + 1).min(LAST_ARRIVAL)
+            // A little on, so that no earlier reading of this word survives.
+            self.form.bump(victim.arrival()).min(LAST_ARRIVAL)
         };
         let phase = if victim.is_labelled() { PHASE } else { 0 };
         let freed = with_arrival(victim.time, arrival) ^ phase;

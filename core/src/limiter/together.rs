@@ -1,17 +1,24 @@
 //! One request against several limits: all of them or none.
 
-use super::table::Entry;
+use super::rate::MOST_RATES;
+use super::table::{Entry, Table};
 use super::verdict::{Asked, Charge, Verdict};
-use super::{ticks_of, Counting, Limiter};
+use super::{ticks_of, Limiter};
 use crate::{Error, Key, Result};
+use std::cell::Cell;
 
 /// How many limits one request can be held against.
 pub const MOST_TOGETHER: usize = 16;
 
 /// One of the limits that a request is held against: [`Limiter::request`].
+#[derive(Clone)]
 pub struct Request<'a> {
     limiter: &'a Limiter,
-    asked: Asked,
+    /// One for each of the limiter's rates.
+    parts: [Asked; MOST_RATES],
+    count: usize,
+    /// What each of them has been charged.
+    entries: [Option<Entry>; MOST_RATES],
     cost: u64,
 }
 
@@ -27,11 +34,45 @@ impl std::fmt::Debug for Request<'_> {
 impl Limiter {
     /// This charge of this key's, for [`take_all`].
     pub fn request(&self, key: impl Key, charge: Charge<'_>) -> Request<'_> {
+        self.request_of(self.asked(key, charge), charge.cost)
+    }
+
+    /// The same, of a request whose key is known.
+    pub(super) fn request_of(&self, first: Asked, cost: u64) -> Request<'_> {
+        let mut parts = [first; MOST_RATES];
+        for (i, table) in self.more.iter().enumerate() {
+            let rule = self.rule(first.tier, i + 1, table);
+            parts[i + 1] = Asked {
+                rule,
+                group: first.group.map(|group| self.table.group_in(table, &group)),
+                amount: rule.amount(cost),
+                ..first
+            };
+        }
         Request {
             limiter: self,
-            asked: self.asked(key, charge),
-            cost: charge.cost,
+            parts,
+            count: 1 + self.more.len(),
+            entries: [None; MOST_RATES],
+            cost,
         }
+    }
+
+    /// A request of a limiter with several rates: all of them or none.
+    #[cold]
+    pub(super) fn ask_each(&self, first: Asked, cost: u64, spend: bool) -> (bool, Asked) {
+        let mut request = self.request_of(first, cost);
+        let allowed = match spend {
+            true => hold(std::slice::from_mut(&mut request), 0).is_some(),
+            false => {
+                request.look();
+                request.waits_at_most(0)
+            }
+        };
+        if spend {
+            self.count(allowed);
+        }
+        (allowed, *request.telling(allowed))
     }
 }
 
@@ -69,78 +110,160 @@ pub fn take_all(requests: &[Request<'_>]) -> Result<(bool, Vec<Verdict>)> {
             format_args!("at most {MOST_TOGETHER}"),
         ));
     }
-    let mut order: Vec<usize> = (0..requests.len()).collect();
-    let mut verdicts: Vec<Verdict> = requests.iter().map(Request::look).collect();
-    let mut allowed = verdicts.iter().all(|verdict| verdict.allowed);
-    if allowed {
-        // Who refuses is likely the one with the least to spare.
-        order.sort_by_key(|&i| verdicts[i].remaining.saturating_sub(requests[i].cost));
-        let mut charged: Vec<(usize, Entry)> = Vec::with_capacity(requests.len());
-        for &i in &order {
-            match requests[i].charge() {
-                Ok((verdict, entry)) => {
-                    verdicts[i] = verdict;
-                    charged.extend(entry.map(|entry| (i, entry)));
-                }
-                Err(verdict) => {
-                    allowed = false;
-                    verdicts[i] = verdict;
-                    break;
-                }
-            }
-        }
-        if !allowed {
-            for (i, entry) in &charged {
-                requests[*i].undo(entry);
-            }
-            for (i, _) in charged {
-                verdicts[i] = requests[i].look();
-            }
-        }
-    }
+    let mut requests = requests.to_vec();
+    let allowed = hold(&mut requests, 0).is_some();
     for request in requests.iter().filter(|request| request.cost > 0) {
         request.limiter.count(allowed);
     }
+    let verdicts = requests.iter().map(Request::verdict).collect();
     Ok((allowed, verdicts))
 }
 
-impl Request<'_> {
-    fn look(&self) -> Verdict {
-        let mut asked = self.asked.clone();
-        self.limiter.look(&mut asked);
-        let charged =
-            (asked.ticks).and_then(|ticks| asked.rule.charge(asked.arrival, asked.now, ticks));
-        asked.verdict(!asked.is_blocked() && charged.is_some())
+/// Charges all of the requests' parts or none: when they may pass, in ticks, if
+/// nobody has to wait for longer than `patience`.
+pub(super) fn hold(requests: &mut [Request<'_>], patience: u64) -> Option<u64> {
+    for request in requests.iter_mut() {
+        request.look();
+    }
+    let mut due = 0;
+    let mut passes = requests
+        .iter()
+        .all(|request| request.waits_at_most(patience));
+    while passes {
+        // Who refuses is likely the one with the least to spare.
+        let open = |request: &Request<'_>, part: usize| {
+            request.cost > 0 && request.entries[part].is_none() && !request.parts[part].is_free()
+        };
+        let next = (0..requests.len())
+            .flat_map(|i| (0..requests[i].count).map(move |part| (i, part)))
+            .filter(|(i, part)| open(&requests[*i], *part))
+            .min_by_key(|(i, part)| requests[*i].spare(*part));
+        let Some((i, part)) = next else {
+            let earliest = requests.iter().map(|request| request.parts[0].earliest());
+            return Some(earliest.fold(due, u64::max));
+        };
+        match requests[i].charge(part, patience) {
+            Some(at) => due = due.max(at),
+            None => passes = false,
+        }
+    }
+    for request in requests.iter() {
+        request.undo();
+    }
+    for request in requests {
+        request.forget();
+    }
+    None
+}
+
+impl<'a> Request<'a> {
+    /// What is asked of each rate.
+    pub(super) fn parts(&mut self) -> impl Iterator<Item = &mut Asked> {
+        self.parts[..self.count].iter_mut()
     }
 
-    /// Charges the bucket, if there is one to charge.
-    fn charge(&self) -> std::result::Result<(Verdict, Option<Entry>), Verdict> {
-        let mut asked = self.asked.clone();
-        let group = self.limiter.bucket(&asked);
-        let (Some(group), Some(ticks), true) = (group, asked.ticks, self.cost > 0) else {
-            return Ok((self.look(), None));
-        };
-        let words = &self.limiter.object.words;
-        let counting = Counting(&self.limiter.object);
-        let rule = asked.rule;
-        let decide = |arrival, now| rule.charge(arrival, now, ticks);
-        let table = &self.limiter.table;
-        match table.advance(words, &group, asked.now, decide, &counting) {
-            Ok(entry) => {
-                (asked.arrival, asked.now) = (entry.arrival, entry.now);
-                Ok((asked.verdict(true), Some(entry)))
-            }
-            Err(_) => {
-                self.limiter.look(&mut asked);
-                Err(asked.verdict(false))
+    fn table(&self, part: usize) -> &'a Table {
+        match part {
+            0 => &self.limiter.table,
+            _ => &self.limiter.more[part - 1],
+        }
+    }
+
+    /// Reads the buckets.
+    fn look(&mut self) {
+        for part in 0..self.count {
+            let table = self.table(part);
+            let asked = &mut self.parts[part];
+            self.limiter.look(table, asked);
+            if asked.arrival > table.form.last(asked.now + asked.rule.tolerance()) {
+                self.limiter.doubt(table, asked, self.cost > 0);
             }
         }
     }
 
-    fn undo(&self, entry: &Entry) {
-        let ticks = self.asked.ticks.unwrap_or(0);
+    fn waits_at_most(&self, patience: u64) -> bool {
+        let mut parts = self.parts[..self.count].iter();
+        parts.all(|asked| asked.due().is_some_and(|due| due - asked.now <= patience))
+    }
+
+    /// Tokens that the request would leave.
+    fn spare(&self, part: usize) -> u64 {
+        let asked = &self.parts[part];
+        let remaining = asked.rule.remaining(asked.arrival, asked.now);
+        remaining.saturating_sub(self.cost)
+    }
+
+    /// Charges one of the buckets: when its tokens may be used, in ticks.
+    fn charge(&mut self, part: usize, patience: u64) -> Option<u64> {
+        let table = self.table(part);
+        let asked = &mut self.parts[part];
+        let (Some(group), Some(amount)) = (asked.group, asked.amount) else {
+            return None;
+        };
+        let (rule, earliest) = (asked.rule, asked.earliest());
+        let due = Cell::new(earliest);
+        let decide = |word, now: u64| {
+            let (at, after) = rule.book(word, now, amount);
+            due.set(at.max(earliest));
+            (due.get().saturating_sub(now) <= patience).then_some(after)
+        };
+        match self.limiter.charge(table, asked, &group, decide) {
+            Ok(Some(entry)) => self.entries[part] = Some(entry),
+            // Let through, uncharged: there is nothing more to charge here.
+            Ok(None) => asked.rule = super::Rule::UNLIMITED,
+            Err(()) => return None,
+        }
+        Some(due.get())
+    }
+
+    /// Takes back what was charged.
+    fn undo(&self) {
         let now = ticks_of(self.limiter.object.region.clock.now());
-        let words = &self.limiter.object.words;
-        self.limiter.table.undo(words, entry, ticks, now);
+        for part in 0..self.count {
+            if let (Some(entry), Some(amount)) = (&self.entries[part], self.parts[part].amount) {
+                let words = &self.limiter.object.words;
+                self.table(part).undo(words, entry, amount, now);
+            }
+        }
+    }
+
+    /// Reads anew what had been charged.
+    fn forget(&mut self) {
+        for part in 0..self.count {
+            if self.entries[part].take().is_some() {
+                self.limiter.look(self.table(part), &mut self.parts[part]);
+            }
+        }
+    }
+
+    /// Gives back what was charged some time ago.
+    pub(super) fn refund(&mut self, now: u64) {
+        for part in 0..self.count {
+            let (table, asked) = (self.table(part), &self.parts[part]);
+            if let (Some(group), Some(amount)) = (self.limiter.bucket(asked), asked.amount) {
+                table.refund(&self.limiter.object.words, &group, amount, now);
+            }
+        }
+    }
+
+    /// The part that the answer is about: of those that refuse the one with the
+    /// longest wait, else the one with the fewest tokens left.
+    pub(super) fn telling(&self, allowed: bool) -> &Asked {
+        let parts = || self.parts[..self.count].iter();
+        let refusing = parts()
+            .filter(|asked| !allowed && asked.due().is_none_or(|due| due > asked.now))
+            .max_by_key(|asked| asked.due().unwrap_or(u64::MAX));
+        let tightest = || {
+            let limited = parts().filter(|asked| !asked.is_free());
+            limited.min_by_key(|asked| asked.rule.remaining(asked.arrival, asked.now))
+        };
+        refusing.or_else(tightest).unwrap_or(&self.parts[0])
+    }
+
+    /// The answer: once charged, that it was admitted; else what a charge would
+    /// be told.
+    pub(super) fn verdict(&self) -> Verdict {
+        let allowed = self.entries.iter().any(Option::is_some) || self.waits_at_most(0);
+        self.telling(allowed).verdict(allowed)
     }
 }

@@ -67,17 +67,20 @@ impl<'a> Charge<'a> {
 pub struct Verdict {
     /// Whether the request may pass.
     pub allowed: bool,
-    /// Tokens of a full bucket; `u64::MAX` for an unlimited tier.
+    /// Tokens of a full bucket or window; `u64::MAX` for an unlimited tier. Of
+    /// several rates the one that refuses longest is told, else the one with
+    /// the fewest tokens left.
     pub limit: u64,
     /// Tokens left.
     pub remaining: u64,
     /// When it would be admitted; `None` if it is, and if it never can be
     /// because it costs more than a full bucket.
     pub retry_after: Option<Duration>,
-    /// Until the bucket is full again and nothing blocks the key.
+    /// Until the bucket is full again, or nothing counts in the window any more,
+    /// and nothing blocks the key.
     pub reset_after: Duration,
-    /// How long an empty bucket takes to fill: with `limit`, the rate that
-    /// headers tell; zero for an unlimited tier.
+    /// How long an empty bucket takes to fill, or a window's length: with
+    /// `limit`, the rate that headers tell; zero for an unlimited tier.
     pub window: Duration,
 }
 
@@ -121,18 +124,20 @@ pub struct LimiterStats {
 }
 
 /// A request, with all that an answer is made from.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Asked {
     /// The rate of its tier.
     pub rule: Rule,
+    /// The tier; `None` if the limiter is disabled.
+    pub tier: Option<usize>,
     /// Where its key's bucket is; `None` if nobody needs to know.
     pub group: Option<Group>,
     /// The bucket's arrival time, once known.
     pub arrival: u64,
     /// When it came, in ticks.
     pub now: u64,
-    /// What it costs, in ticks; `None` if no bucket ever holds that.
-    pub ticks: Option<u64>,
+    /// What it costs, as its word counts; `None` if no bucket ever holds that.
+    pub amount: Option<u64>,
     /// Until when the key is blocked, in ticks; 0 if it is not.
     pub blocked: u64,
 }
@@ -144,12 +149,31 @@ impl Asked {
         self.blocked > self.now
     }
 
+    /// Whether nothing limits it.
+    pub fn is_free(&self) -> bool {
+        self.rule.is_unlimited()
+    }
+
+    /// Before when nothing passes: now, or the end of a block.
+    pub fn earliest(&self) -> u64 {
+        self.blocked.max(self.now)
+    }
+
+    /// When it may pass, as far as its bucket is known; `None` if never.
+    pub fn due(&self) -> Option<u64> {
+        if self.is_free() {
+            return Some(self.earliest());
+        }
+        let (due, _) = self.rule.book(self.arrival, self.now, self.amount?);
+        Some(due.max(self.earliest()))
+    }
+
     /// The answer.
     pub fn verdict(&self, allowed: bool) -> Verdict {
         let (rule, arrival, now) = (&self.rule, self.arrival, self.now);
-        let blocked = rule.reset_after(self.blocked, now);
-        let wait = |ticks| Duration::from_nanos(rule.wait(arrival, now, ticks).max(blocked));
-        let retry_after = self.ticks.filter(|_| !allowed).map(wait);
+        let blocked = self.blocked.saturating_sub(now).div_ceil(TICKS);
+        let wait = |amount| Duration::from_nanos(rule.wait(arrival, now, amount).max(blocked));
+        let retry_after = self.amount.filter(|_| !allowed).map(wait);
         if rule.is_unlimited() {
             return Verdict {
                 allowed,

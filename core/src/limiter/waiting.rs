@@ -3,10 +3,10 @@
 //! request is not overtaken by small ones for ever.
 
 use super::rule::{LONGEST_REFILL, TICKS};
-use super::table::{Answer, Group};
+use super::together::hold;
 use super::verdict::{Asked, Charge, Verdict};
-use super::{ticks_in, ticks_of, Counting, Limiter, CONTENDED};
-use crate::{stripes, timer, Key};
+use super::{ticks_in, ticks_of, Limiter};
+use crate::{timer, Key};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,7 +18,10 @@ use std::time::Duration;
 #[must_use = "its tokens are spent"]
 pub struct Reservation {
     limiter: Limiter,
-    asked: Asked,
+    /// What was asked of the first rate, and what the answer tells of.
+    first: Asked,
+    telling: Asked,
+    cost: u64,
     /// When to act, in nanoseconds of the region's clock.
     due: u64,
 }
@@ -36,18 +39,15 @@ impl Reservation {
     }
 
     /// Gives the tokens back; false if it was time to act already. Those who
-    /// reserved after it keep their times.
+    /// reserved after it keep their times. In a window nobody passes over a
+    /// place that was given up: who comes later waits for its time.
     pub fn cancel(self) -> bool {
         let now = self.limiter.object.region.clock.now();
         if now >= self.due {
             return false;
         }
-        if let (Some(group), Some(ticks)) = (self.limiter.bucket(&self.asked), self.asked.ticks) {
-            let words = &self.limiter.object.words;
-            self.limiter
-                .table
-                .refund(words, &group, ticks, ticks_of(now));
-        }
+        let mut request = self.limiter.request_of(self.first, self.cost);
+        request.refund(ticks_of(now));
         true
     }
 
@@ -62,7 +62,7 @@ impl Reservation {
     /// [`Limiter::acquire`] answers, for bindings that do the waiting.
     #[doc(hidden)]
     pub fn verdict(&self) -> Verdict {
-        let mut asked = self.asked.clone();
+        let mut asked = self.telling;
         asked.now = ticks_of(self.limiter.object.region.clock.now());
         asked.verdict(true)
     }
@@ -108,67 +108,27 @@ impl Limiter {
         charge: Charge<'_>,
         max_wait: Duration,
     ) -> Result<Reservation, Verdict> {
-        let mut asked = self.asked(key, charge);
-        let now = asked.now;
+        let first = self.asked(key, charge);
         let patience = ticks_in(max_wait).min(LONGEST_REFILL / 2);
-        let earliest = asked.blocked.max(now);
-        let due = match (self.bucket(&asked), asked.ticks) {
-            _ if earliest - now > patience => None,
-            (None, _) => Some(earliest),
-            (Some(_), None) => None,
-            (Some(group), Some(ticks)) => {
-                self.reserve_in(&mut asked, &group, ticks, earliest, patience)
-            }
-        };
+        let mut request = self.request_of(first, charge.cost);
+        if patience > 0 {
+            let refill = request.parts().map(|asked| asked.rule.tolerance()).max();
+            self.reach(refill.unwrap_or(0) + patience);
+        }
+        let due = hold(std::slice::from_mut(&mut request), patience);
         if charge.cost > 0 {
             self.count(due.is_some());
         }
         match due {
             Some(due) => Ok(Reservation {
                 limiter: self.clone(),
-                asked,
+                first,
+                telling: *request.telling(true),
+                cost: charge.cost,
                 // A tick more than the nanosecond's own is the next one.
                 due: due.div_ceil(TICKS) - 1,
             }),
-            None => {
-                self.look(&mut asked);
-                Err(asked.verdict(false))
-            }
-        }
-    }
-
-    /// When a charge can be used, in ticks, having spent it.
-    fn reserve_in(
-        &self,
-        asked: &mut Asked,
-        group: &Group,
-        ticks: u64,
-        earliest: u64,
-        patience: u64,
-    ) -> Option<u64> {
-        let words = &self.object.words;
-        let tolerance = asked.rule.tolerance();
-        let due = |after: u64, now| after.saturating_sub(tolerance).max(earliest).max(now);
-        let decide = |arrival: u64, now| {
-            let after = arrival.max(now) + ticks;
-            (due(after, now) - now <= patience).then_some(after)
-        };
-        self.reach(tolerance + patience);
-        let counting = Counting(&self.object);
-        match self
-            .table
-            .advance(words, group, asked.now, decide, &counting)
-        {
-            Ok(entry) => {
-                (asked.arrival, asked.now) = (entry.arrival, entry.now);
-                Some(due(entry.arrival, entry.now))
-            }
-            Err(answer) => {
-                if answer == Answer::Contended {
-                    stripes::add(words, super::AT_STATS, CONTENDED, 1);
-                }
-                None
-            }
+            None => Err(request.telling(false).verdict(false)),
         }
     }
 
@@ -180,9 +140,12 @@ impl Limiter {
             now: None,
             ..charge
         };
+        let asked = self.asked(key, charge);
         let reservation = Reservation {
             limiter: self.clone(),
-            asked: self.asked(key, charge),
+            first: asked,
+            telling: asked,
+            cost: charge.cost,
             due,
         };
         reservation.cancel()

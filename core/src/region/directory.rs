@@ -60,7 +60,7 @@ pub struct Request<'a> {
     pub check: &'a dyn Fn(&Geometry) -> Result<()>,
     /// Writes the options that may change, under the creation lock; tells
     /// whether they did change. Not called when only attaching.
-    pub configure: &'a dyn Fn(&Span) -> Result<bool>,
+    pub configure: &'a dyn Fn(&Span, &Geometry) -> Result<bool>,
 }
 
 /// An entry, as read and checked.
@@ -91,7 +91,7 @@ pub fn open(region: &Arc<Inner>, request: &Request<'_>) -> Result<Object> {
         Some(found) => (attach(region, request, found)?, false),
         None => (create(region, request)?, true),
     };
-    let changed = (request.configure)(&object.words)?;
+    let changed = (request.configure)(&object.words, &object.geometry)?;
     if created {
         publish(&region.header, &object, request.kind);
         object.event(region.clock.now(), EventKind::ObjectCreated, 0);

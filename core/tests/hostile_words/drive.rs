@@ -26,7 +26,9 @@ use super::{Adversary, Guarded, Random};
 use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::cache::{recover, New, Read, Shard, ShardGeometry, CELL_WORDS, PROBES};
-use forebay::internals::limiter::{Answer, OnFull, Rule, Table, Witness, GROUP, SLOT_WORDS};
+use forebay::internals::limiter::{
+    Answer, Form, OnFull, Rule, Slices, Table, Witness, GROUP, SLOT_WORDS,
+};
 use forebay::internals::lock::{self, Owner, Participant, Stuck};
 use forebay::internals::{events, histogram, Hash};
 use forebay::{EventKind, State};
@@ -304,6 +306,14 @@ pub fn table(script: &mut Script<'_>, most: &mut Most) {
         slots,
         group: GROUP,
         on_full: [OnFull::Strict, OnFull::Lenient][usize::from(script.byte() % 2)],
+        form: match script.byte() % 4 {
+            0 => Form::Fixed,
+            1 => match Slices::new(script.hostile() >> 8, 1 + u32::from(script.byte() % 24)) {
+                Some(slices) => Form::Sliding(slices),
+                None => Form::Fixed,
+            },
+            _ => Form::Bucket,
+        },
     };
     let bound = |quiet: u64| if adversary { quiet * 96 } else { quiet };
     while !script.is_over() {
@@ -313,20 +323,54 @@ pub fn table(script: &mut Script<'_>, most: &mut Most) {
             tag: u64::from(choice >> 4) << 21,
         };
         let group = table.group(hash);
-        let rule = Rule::from_words(script.hostile(), script.hostile());
+        let rule = Rule::from_words(table.form, script.hostile(), script.hostile());
         let now = script.hostile() >> 2;
-        match script.byte() % 4 {
+        match script.byte() % 6 {
             0 | 1 => {
-                let Some(ticks) = rule.ticks(1) else { continue };
+                let Some(amount) = rule.amount(1) else {
+                    continue;
+                };
                 let witness = Counting::default();
                 let (answer, steps) = words.within("charge", bound(600), || {
-                    table.charge(&words, &group, &rule, ticks, now, &witness)
+                    table.charge(&words, &group, &rule, amount, now, &witness)
                 });
                 most.saw("charge", steps);
                 assert!(witness.rounds.get() <= 1_000);
-                if let Answer::Admitted(after) = answer {
-                    assert!(after <= now + rule.tolerance(), "more than the burst");
+                match (answer, table.form) {
+                    (Answer::Admitted(after), Form::Bucket) => {
+                        assert!(after <= now + rule.tolerance(), "more than the burst");
+                    }
+                    (Answer::Admitted(after), _) => {
+                        assert!(rule.remaining(after, now) < rule.burst, "uncounted");
+                    }
+                    (Answer::Refused(word), _) => {
+                        rule.wait(word, now, amount);
+                        rule.remaining(word, now);
+                        rule.reset_after(word, now);
+                        table.form.block_end(word);
+                    }
+                    (Answer::Contended, _) => {}
                 }
+            }
+            4 => {
+                let (amount, witness) = (script.hostile() >> 3, Counting::default());
+                let decide = |word, now| Some(rule.owe(word, now, amount));
+                let (entry, steps) = words.within("advance", bound(600), || {
+                    table.advance(&words, &group, now, decide, &witness)
+                });
+                most.saw("advance", steps);
+                if let Ok(entry) = entry {
+                    words.within("undo", bound(600), || {
+                        table.undo(&words, &entry, amount, now)
+                    });
+                }
+            }
+            5 => {
+                let amount = script.hostile() >> 3;
+                let (_, steps) = words.within("refund", bound(600), || {
+                    table.refund(&words, &group, amount, now)
+                });
+                most.saw("refund", steps);
             }
             2 => {
                 let (_, steps) = words.within("reset", bound(600), || {

@@ -88,7 +88,8 @@ const AT_EVENT_LOCK: usize = 12;
 const AT_DIRECTORY: usize = 320;
 const OBJECTS: usize = 128;
 const ENTRY_WORDS: usize = 16;
-const LIMITER_STATISTICS: std::ops::Range<usize> = 264..336;
+const LIMITER_STATISTICS: std::ops::Range<usize> =
+    forebay::internals::limiter::AT_STATS..forebay::internals::limiter::AT_TABLES;
 const CACHE_CLEARED: usize = 8;
 const CACHE_FIRST_SHARD: usize = 16;
 
