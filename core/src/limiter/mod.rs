@@ -2,6 +2,7 @@
 
 mod headers;
 mod options;
+mod refused;
 mod rule;
 mod table;
 mod tiers;
@@ -502,6 +503,10 @@ fn raise(words: &impl Words, at: usize, value: u64) {
 
 /// For [`crate::internals`].
 pub mod internals {
+    /// The sketch of the keys that are refused most.
+    pub mod refused {
+        pub use crate::limiter::refused::*;
+    }
     pub use super::rule::{Rule, TICKS};
     pub use super::table::*;
 }
