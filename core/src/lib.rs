@@ -56,7 +56,7 @@ pub use cache::{Cache, CacheOptions, Codec, Entry, SetOptions, Ttl};
 pub use error::{Code, Error, Kind, Result};
 pub use histogram::{Histogram, HistogramOptions, Snapshot};
 pub use key::{join_parts, Key};
-pub use limiter::{headers, take_all, Acquire, HeaderStyle, Limited, Request, Reservation};
+pub use limiter::{headers, take_all, Acquire, HeaderStyle, Limit, Limited, Request, Reservation};
 pub use limiter::{Charge, Limiter, LimiterOptions, Rate, Verdict};
 pub use region::LAYOUT_VERSION;
 pub use region::{Event, EventKind, Events, ObjectInfo, Region, RegionOptions, RegionStats};

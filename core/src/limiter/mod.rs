@@ -4,13 +4,14 @@ mod headers;
 mod options;
 mod refused;
 mod rule;
+mod sha256;
 mod table;
 mod tiers;
 mod together;
 mod verdict;
 mod waiting;
 
-pub use headers::{headers, Header, HeaderStyle};
+pub use headers::{headers, Header, HeaderStyle, Limit};
 pub use options::LimiterOptions;
 pub use rule::Rate;
 pub use together::{take_all, Request, MOST_TOGETHER};
