@@ -671,9 +671,12 @@ fn refusals_go_on(words: &Arc<Vec<AtomicU64>>, what: &str) {
     assert_eq!(first.count - first.over, 500, "{what}");
 }
 
+/// What is done to a sketch of refused keys.
+type Noting = (&'static str, fn(&Fated));
+
 #[test]
 fn refused_keys_are_told_rightly_whatever_store_or_step_their_noter_stopped_at() {
-    let operations: [(&str, fn(&Fated)); 4] = [
+    let operations: [Noting; 4] = [
         ("a known key", |words| {
             note_refusal(words, 31, 7);
         }),
