@@ -350,7 +350,7 @@ export type HeaderStyle =
  * @param now the wall clock, a `Date` or milliseconds since 1970: default `Date.now()`.
  */
 export function headers(
-  limits: readonly (readonly [name: string, verdict: Verdict, key?: Key])[],
+  limits: readonly (readonly [name: string, verdict: Verdict, key?: Key | undefined])[],
   styles?: HeaderStyle | readonly HeaderStyle[],
   now?: Date | number,
 ): [name: string, value: string][]
