@@ -693,6 +693,17 @@ typedef struct fb_limit {
      * What the limiter said.
      */
     struct fb_verdict verdict;
+    /**
+     * The key that was asked about, if the client is to be told which of its
+     * requests share a bucket; NULL with 0: not told. "draft-8" and "draft-10"
+     * tell it as pk, the partition key, by the first twelve hexadecimal digits of
+     * its SHA-256. Somebody who sees them can check a guess at the key.
+     */
+    const void *key;
+    /**
+     * Its length. An empty key is one that is not NULL.
+     */
+    size_t key_len;
 } fb_limit;
 
 /**
@@ -1615,8 +1626,8 @@ fb_status fb_take_all(const struct fb_request *requests,
  * refused and waiting helps. `wall_ns`: nanoseconds since 1970, which "legacy"
  * needs, or FB_NOW to read the system's clock.
  *
- * Ownership: borrows the limits, their names and the styles; writes to `buf`
- * (`cap` bytes; NULL with 0 asks for the length).
+ * Ownership: borrows the limits, their names and keys, and the styles; writes to
+ * `buf` (`cap` bytes; NULL with 0 asks for the length).
  * Threads: any.
  * Cost: allocates; no lock.
  * Returns: FB_OK; FB_E_INVALID_ARGUMENT for a style that there is not, or a name

@@ -760,9 +760,17 @@ inline Result<TakenAll> try_take_all(const std::vector<Request> &requests) {
     return try_take_all(requests).value();
 }
 
-/// A limit as headers tell it: its name, printable ASCII such as the limiter's,
-/// and what it said.
-using Limit = std::pair<std::string_view, Verdict>;
+/// A limit as headers tell it.
+struct Limit {
+    /// Its name in the newer styles, printable ASCII such as the limiter's.
+    std::string_view name;
+    /// What it said.
+    Verdict verdict;
+    /// The key that was asked about, if the client is to be told which of its
+    /// requests share a bucket: pk, the partition key, in draft-8 and draft-10, by
+    /// digits of its hash. Somebody who sees them can check a guess at the key.
+    std::optional<std::string_view> key = std::nullopt;
+};
 
 /// The headers that tell a client about these limits, in order. Styles: "legacy",
 /// "legacy-delta", "draft-6", "draft-7", "draft-8", "draft-10" (see fb_headers).
@@ -776,13 +784,17 @@ try_headers(const std::vector<Limit> &limits,
     std::vector<std::string> names;
     names.reserve(limits.size());
     std::vector<fb_limit> raw;
-    for (const auto &[name, verdict] : limits) {
+    for (const auto &[name, verdict, key] : limits) {
         Result<std::string> checked = detail::name(name);
         if (!checked) {
             return checked.error();
         }
         names.push_back(*std::move(checked));
-        raw.push_back({names.back().c_str(), detail::verdict(verdict, wrong)});
+        // An empty view may have no data, and in C no pointer means no key.
+        const std::string_view told = key.value_or("");
+        const char *const data = told.data() != nullptr ? told.data() : "";
+        raw.push_back({names.back().c_str(), detail::verdict(verdict, wrong),
+                       key ? data : nullptr, told.size()});
     }
     std::string list;
     for (const std::string_view style : styles) {

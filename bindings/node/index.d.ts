@@ -342,12 +342,15 @@ export type HeaderStyle =
  * unlimited one is not told. Seconds are rounded up. `Retry-After` is there if a
  * limit refused and waiting helps.
  *
- * @param limits each with the name that the newer styles give it, of printable ASCII.
+ * @param limits each with the name that the newer styles give it, of printable ASCII,
+ * and perhaps the key that was asked about: `draft-8` and `draft-10` then tell it as
+ * `pk`, the partition key, by the first twelve hexadecimal digits of its SHA-256.
+ * Somebody who sees them can check a guess at the key.
  * @param styles default `'legacy'`.
  * @param now the wall clock, a `Date` or milliseconds since 1970: default `Date.now()`.
  */
 export function headers(
-  limits: readonly (readonly [name: string, verdict: Verdict])[],
+  limits: readonly (readonly [name: string, verdict: Verdict, key?: Key | undefined])[],
   styles?: HeaderStyle | readonly HeaderStyle[],
   now?: Date | number,
 ): [name: string, value: string][]

@@ -56,9 +56,9 @@ pub use cache::{Cache, CacheOptions, Codec, Entry, SetOptions, Ttl};
 pub use error::{Code, Error, Kind, Result};
 pub use histogram::{Histogram, HistogramOptions, Snapshot};
 pub use key::{join_parts, Key};
-pub use limiter::{headers, take_all, Acquire, HeaderStyle, Limited, Request, Reservation};
+pub use limiter::{headers, take_all, Acquire, HeaderStyle, Limit, Limited, Request, Reservation};
 pub use limiter::{Algorithm, Charge, Limiter, LimiterOptions, OnError, OnFull};
-pub use limiter::{Rate, Rates, Verdict};
+pub use limiter::{Count, Rate, Rates, RefusedKey, Verdict, WindowCounter, WindowOptions};
 pub use region::LAYOUT_VERSION;
 pub use region::{Event, EventKind, Events, ObjectInfo, Region, RegionOptions, RegionStats};
 

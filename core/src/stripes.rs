@@ -13,10 +13,10 @@ pub const STRIPE_WORDS: usize = 8;
 /// Words of all copies.
 pub const WORDS: usize = STRIPES * STRIPE_WORDS;
 
-/// Adds to a counter of this thread's copy.
+/// Adds to a counter of this thread's copy; tells what that was.
 #[inline]
-pub fn add<W: Words>(words: &W, at: usize, counter: usize, n: u64) {
-    words.add(at + stripe() * STRIPE_WORDS + counter, n);
+pub fn add<W: Words>(words: &W, at: usize, counter: usize, n: u64) -> u64 {
+    words.add(at + stripe() * STRIPE_WORDS + counter, n)
 }
 
 /// The sum of a counter over all copies.

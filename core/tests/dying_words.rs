@@ -10,6 +10,7 @@
 use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::cache::{recover, Damaged, Found, New, Read, Shard, ShardGeometry};
+use forebay::internals::limiter::refused;
 use forebay::internals::lock::{Owner, Participant, Stuck};
 use forebay::internals::{events, Hash, Words};
 use forebay::{EventKind, State};
@@ -623,4 +624,118 @@ fn a_breaker_is_never_stuck_by_a_death_at_any_store() {
         deaths += 1;
     }
     assert!(deaths >= 10, "only {deaths} deaths");
+}
+
+/// A full sketch of refused keys.
+fn refusals() -> Arc<Vec<AtomicU64>> {
+    let words: Arc<Vec<AtomicU64>> = Arc::new((0..refused::WORDS).map(|_| 0.into()).collect());
+    let alive = Fated::new(&words, Fate::Lives);
+    for key in 0..refused::ENTRIES as u8 {
+        note_refusal(&alive, key, 10 + u64::from(key));
+    }
+    words
+}
+
+/// The number of a key that is whole, and a hash of all its bytes.
+fn mark(key: &[u8]) -> u64 {
+    let hash = key.iter().fold(key.len() as u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
+    hash & !0xff | key.first().map_or(0, |first| u64::from(*first))
+}
+
+fn note_refusal(words: &Fated, key: u8, weight: u64) {
+    refused::note(words, 0, mark(&[key; 9]), weight, Some(&[key; 9]));
+}
+
+/// No count is more certain than it was, no key is shown that was not noted,
+/// and who comes next is counted and shown.
+fn refusals_go_on(words: &Arc<Vec<AtomicU64>>, what: &str) {
+    let heir = Fated::new(words, Fate::Lives);
+    let look = || refused::top(&heir, 0, mark);
+    for found in look() {
+        let key = found.mark as u8;
+        let most = match key {
+            32.. => 7,
+            31 => 41 + 7,
+            _ => 10 + u64::from(key),
+        };
+        assert!(found.count - found.over <= most, "{what}: {found:?}");
+        if let Some(text) = found.key {
+            assert_eq!(text, [key; 9], "{what}");
+        }
+    }
+    note_refusal(&heir, 77, 500);
+    let first = look().remove(0);
+    assert_eq!(first.key.as_deref(), Some(&[77; 9][..]), "{what}");
+    assert_eq!(first.count - first.over, 500, "{what}");
+}
+
+/// What is done to a sketch of refused keys.
+type Noting = (&'static str, fn(&Fated));
+
+#[test]
+fn refused_keys_are_told_rightly_whatever_store_or_step_their_noter_stopped_at() {
+    let operations: [Noting; 4] = [
+        ("a known key", |words| {
+            note_refusal(words, 31, 7);
+        }),
+        ("a newcomer", |words| {
+            note_refusal(words, 40, 7);
+        }),
+        ("two newcomers", |words| {
+            note_refusal(words, 40, 7);
+            note_refusal(words, 41, 7);
+        }),
+        ("clear", |words| refused::clear(words, 0)),
+    ];
+    for (name, operation) in operations {
+        for k in 0.. {
+            let words = refusals();
+            let dying = Fated::new(&words, Fate::Dies(Cell::new(k)));
+            let died = catch_unwind(AssertUnwindSafe(|| operation(&dying))).is_err();
+            refusals_go_on(&words, &format!("{name}, dead at store {k}"));
+            if !died {
+                assert!(k > 0);
+                break;
+            }
+        }
+        // Stopped before each step; meanwhile others take every entry, and
+        // what it does when it goes on must not be believed for theirs.
+        for k in 0.. {
+            let words = refusals();
+            let (paused, is_paused) = mpsc::channel();
+            let (resume, resumed) = mpsc::channel();
+            let was_paused = std::thread::scope(|scope| {
+                let slow = words.clone();
+                let thread = scope.spawn(move || {
+                    operation(&Fated::new(
+                        &slow,
+                        Fate::Pauses(Cell::new(k), paused, resumed),
+                    ));
+                });
+                let was_paused = is_paused.recv().is_ok();
+                let quick = Fated::new(&words, Fate::Lives);
+                for key in 100..164 {
+                    note_refusal(&quick, key, 3);
+                }
+                let _ = resume.send(());
+                thread.join().unwrap();
+                was_paused
+            });
+            let alive = Fated::new(&words, Fate::Lives);
+            for found in refused::top(&alive, 0, mark) {
+                let key = found.mark as u8;
+                if let Some(text) = found.key {
+                    assert_eq!(text, [key; 9], "{name}, stopped before step {k}");
+                }
+            }
+            note_refusal(&alive, 77, 500);
+            let first = refused::top(&alive, 0, mark).remove(0);
+            assert_eq!(first.key.as_deref(), Some(&[77; 9][..]), "{name}, {k}");
+            if !was_paused {
+                break;
+            }
+        }
+    }
 }

@@ -41,15 +41,25 @@ fn a_breaker_of_hostile_words_answers_within_its_steps() {
     run(6, 20_000);
 }
 
-#[test]
-fn a_histogram_of_hostile_words_answers_within_its_steps() {
+/// Scripts for one driver.
+fn run_one(driver: fn(&mut drive::Script<'_>, &mut drive::Most)) {
     let mut most = drive::Most::default();
     for seed in 1..=2_000u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let script: Vec<u8> = (0..300).map(|_| (random.next() >> 24) as u8).collect();
-        drive::histogram(&mut drive::Script(&script), &mut most);
+        driver(&mut drive::Script(&script), &mut most);
     }
     println!("most steps of a call: {most:?}");
+}
+
+#[test]
+fn a_histogram_of_hostile_words_answers_within_its_steps() {
+    run_one(drive::histogram);
+}
+
+#[test]
+fn refused_keys_of_hostile_words_are_told_within_their_steps() {
+    run_one(drive::refused_keys);
 }
 
 #[test]
@@ -119,6 +129,11 @@ fn a_word_that_changes_before_every_exchange_ends_every_call() {
         let words = Guarded::new(histogram::WORDS);
         words.set_spite(Some(bit));
         words.within("record", 2 * 1_001 + 2, || histogram::record(&words, 77));
+
+        let words = Guarded::new(limiter::refused::WORDS);
+        words.set_spite(Some(bit));
+        let note = || limiter::refused::note(&words, 0, 7, 1, Some(b"key"));
+        words.within("note", 4 * (128 + 4_002), note);
 
         let words = Guarded::new(64 * limiter::SLOT_WORDS);
         let table = limiter::Table {

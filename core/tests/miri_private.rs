@@ -4,7 +4,9 @@
 //! natively.
 
 use forebay::breaker::Outcome;
+use forebay::internals::{limiter::refused, Words};
 use forebay::*;
+use std::sync::atomic::{fence, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A region that Miri can afford, with one small object of each kind.
@@ -159,4 +161,57 @@ fn two_threads_on_one_breaker_and_histogram() {
         }
     });
     assert_eq!(histogram.snapshot().count(), 6);
+}
+
+/// Two who note the same and other keys: nothing torn or foreign is shown.
+#[test]
+fn two_threads_on_one_sketch_of_refused_keys() {
+    let words = Plain((0..refused::WORDS).map(|_| AtomicU64::new(0)).collect());
+    let mark = |key: &[u8]| {
+        key.iter().fold(1, |mark: u64, byte| {
+            (mark ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        })
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..2u8 {
+            let words = &words;
+            scope.spawn(move || {
+                for turn in 0..20 {
+                    for key in [[turn + thread * 20; 20], [200; 20]] {
+                        refused::note(words, 0, mark(&key), 1, Some(&key));
+                    }
+                }
+            });
+        }
+        for found in refused::top(&words, 0, mark) {
+            if let Some(key) = found.key {
+                assert!(key.len() == 20 && key.iter().all(|byte| *byte == key[0]));
+            }
+        }
+    });
+    let found = refused::top(&words, 0, mark);
+    assert_eq!(found[0].key.as_deref(), Some(&[200; 20][..]));
+    refused::clear(&words, 0);
+    assert!(refused::top(&words, 0, mark).is_empty());
+}
+
+struct Plain(Vec<AtomicU64>);
+
+impl Words for Plain {
+    fn load(&self, index: usize, order: Ordering) -> u64 {
+        self.0[index].load(order)
+    }
+    fn store(&self, index: usize, value: u64, order: Ordering) {
+        self.0[index].store(value, order);
+    }
+    fn cas(&self, index: usize, old: u64, new: u64) -> std::result::Result<u64, u64> {
+        self.0[index].compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+    }
+    fn add(&self, index: usize, value: u64) -> u64 {
+        self.0[index].fetch_add(value, Ordering::Relaxed)
+    }
+    fn fence(&self, order: Ordering) {
+        fence(order);
+    }
+    fn spin(&self) {}
 }

@@ -253,11 +253,15 @@ fn loose_step(objects: &HashMap<String, Object>, step: &Value, at: &str) {
                 .iter()
                 .map(|part| limiter(part).take_with(bytes(part, "key").unwrap(), charge(part)))
                 .collect();
-            let limits: Vec<_> = parts
+            let keys: Vec<_> = parts.iter().map(|part| bytes(part, "tell")).collect();
+            let mut limits: Vec<_> = parts
                 .iter()
                 .zip(&verdicts)
-                .map(|(part, verdict)| (part["name"].as_str().unwrap(), verdict))
+                .map(|(part, verdict)| Limit::new(part["name"].as_str().unwrap(), verdict))
                 .collect();
+            for (limit, key) in limits.iter_mut().zip(&keys) {
+                limit.key = key.as_deref();
+            }
             let styles = step["styles"].as_array().unwrap().iter();
             let styles: Vec<HeaderStyle> = styles
                 .map(|s| s.as_str().unwrap().parse().unwrap())

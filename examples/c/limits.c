@@ -57,7 +57,7 @@ int main(void) {
         if (said < 0) {
             return failed("login");
         }
-        const fb_limit limits[] = {{"each", verdicts[0]}, {"all", verdicts[1]}};
+        const fb_limit limits[] = {{"each", verdicts[0], NULL, 0}, {"all", verdicts[1], NULL, 0}};
         char headers[1024];
         size_t headers_length = 0;
         if (fb_headers(limits, 2, "draft-10", FB_NOW, headers, sizeof headers, &headers_length) < 0) {

@@ -3,8 +3,8 @@
 use crate::argument::{buffer, bytes, out, slice, text, write_text};
 use crate::limiter::{fb_verdict, FB_NOW};
 use crate::status::{answer, fb_code, fb_status};
-use forebay::{headers, ClientAddress, Error, HeaderStyle, Result, Verdict};
-use std::ffi::c_char;
+use forebay::{headers, ClientAddress, Error, HeaderStyle, Limit, Result, Verdict};
+use std::ffi::{c_char, c_void};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A limit as headers tell it. This struct does not grow.
@@ -16,10 +16,17 @@ pub struct fb_limit {
     pub name: *const c_char,
     /// What the limiter said.
     pub verdict: fb_verdict,
+    /// The key that was asked about, if the client is to be told which of its
+    /// requests share a bucket; NULL with 0: not told. "draft-8" and "draft-10"
+    /// tell it as pk, the partition key, by the first twelve hexadecimal digits of
+    /// its SHA-256. Somebody who sees them can check a guess at the key.
+    pub key: *const c_void,
+    /// Its length. An empty key is one that is not NULL.
+    pub key_len: usize,
 }
 
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<fb_limit>() == 6 * 8);
+const _: () = assert!(size_of::<fb_limit>() == 8 * 8);
 
 /// The headers that tell a client about these limits, as lines for a response:
 /// "Name: value\r\n" each, then NUL. `*len` becomes the length without NUL, also
@@ -34,8 +41,8 @@ const _: () = assert!(size_of::<fb_limit>() == 6 * 8);
 /// refused and waiting helps. `wall_ns`: nanoseconds since 1970, which "legacy"
 /// needs, or FB_NOW to read the system's clock.
 ///
-/// Ownership: borrows the limits, their names and the styles; writes to `buf`
-/// (`cap` bytes; NULL with 0 asks for the length).
+/// Ownership: borrows the limits, their names and keys, and the styles; writes to
+/// `buf` (`cap` bytes; NULL with 0 asks for the length).
 /// Threads: any.
 /// Cost: allocates; no lock.
 /// Returns: FB_OK; FB_E_INVALID_ARGUMENT for a style that there is not, or a name
@@ -62,17 +69,29 @@ pub unsafe extern "C" fn fb_headers(
         let len = out("len", len)?;
         let named = limits.iter().map(|limit| {
             // SAFETY: as above.
-            let name = unsafe { text("name", limit.name)? };
-            Ok((name, Verdict::from(&limit.verdict)))
+            let (name, key) = unsafe {
+                (
+                    text("name", limit.name)?,
+                    bytes("key", limit.key, limit.key_len)?,
+                )
+            };
+            let key = (!limit.key.is_null()).then_some(key);
+            Ok((name, Verdict::from(&limit.verdict), key))
         });
         let named = named.collect::<Result<Vec<_>>>()?;
-        let named: Vec<_> = named.iter().map(|(name, said)| (*name, said)).collect();
+        let limits: Vec<_> = named
+            .iter()
+            .map(|(name, said, key)| match key {
+                Some(key) => Limit::new(name, said).key(key),
+                None => Limit::new(name, said),
+            })
+            .collect();
         let now = match wall_ns {
             FB_NOW => SystemTime::now(),
             since => UNIX_EPOCH + Duration::from_nanos(since),
         };
         let mut lines = String::new();
-        for (name, value) in headers(&named, &styles_of(styles)?, now)? {
+        for (name, value) in headers(&limits, &styles_of(styles)?, now)? {
             lines.extend([name, ": ", &value, "\r\n"]);
         }
         // SAFETY: as above.

@@ -296,7 +296,7 @@ static void several_limits(void) {
     ANSWERS(FB_OK, fb_take_all(NULL, 0, NULL));
 
     /* As headers. */
-    const fb_limit limits[] = {{"each", verdicts[0]}, {"all \"1\"", verdicts[0]}};
+    const fb_limit limits[] = {{"each", verdicts[0], NULL, 0}, {"all \"1\"", verdicts[0], NULL, 0}};
     const char wanted[] = "RateLimit-Policy: \"each\";q=3;w=3, \"all \\\"1\\\"\";q=3;w=3\r\n"
                           "RateLimit: \"each\";r=1;t=2, \"all \\\"1\\\"\";r=1;t=2\r\n";
     char text[512];
@@ -321,7 +321,17 @@ static void several_limits(void) {
     CHECK(len == 0 && text[0] == 0);
     ANSWERS(FB_OK, fb_limiter_take(each, "h", 1, NULL));
     ANSWERS(FB_OK, fb_limiter_take(each, "h", 1, NULL));
-    fb_limit refused = {"each", {0, 0, 0, 0, 0}};
+    fb_limit told = {"each", verdicts[0], "foo", 3};
+    ANSWERS(FB_OK, fb_headers(&told, 1, "draft-8", FB_NOW, text, sizeof text, &len));
+    CHECK(strstr(text, "Policy: \"each\"; q=3; w=3; pk=:MmMyNmI0NmI2OGZm:\r\n") != NULL);
+    /* The empty key is one that is not NULL. */
+    told.key_len = 0;
+    ANSWERS(FB_OK, fb_headers(&told, 1, "draft-10", FB_NOW, text, sizeof text, &len));
+    CHECK(strstr(text, ";w=3;pk=:ZTNiMGM0NDI5OGZj:\r\n") != NULL);
+    told.key = NULL;
+    ANSWERS(FB_OK, fb_headers(&told, 1, "draft-10", FB_NOW, text, sizeof text, &len));
+    CHECK(strstr(text, ";w=3\r\n") != NULL && strstr(text, "pk") == NULL);
+    fb_limit refused = {"each", {0, 0, 0, 0, 0}, NULL, 0};
     ANSWERS(FB_DENIED, fb_limiter_take(each, "h", 1, &refused.verdict));
     ANSWERS(FB_OK, fb_headers(&refused, 1, "", FB_NOW, text, sizeof text, &len));
     CHECK(strcmp(text, "Retry-After: 1\r\n") == 0);

@@ -193,11 +193,15 @@ void several_limits() {
     CHECK((forebay::headers({{"all", verdict}, {"a: \"b\"", each.peek("a")}}, {"draft-10"}) ==
            Headers{{"RateLimit-Policy", "\"all\";q=3;w=3, \"a: \\\"b\\\"\";q=2;w=2"},
                    {"RateLimit", "\"all\";r=1;t=2, \"a: \\\"b\\\"\";r=1;t=1"}}));
+    CHECK(forebay::headers({{"all", verdict, "foo"}}, {"draft-8"}).front().second ==
+          "\"all\"; q=3; w=3; pk=:MmMyNmI0NmI2OGZm:");
+    CHECK(forebay::headers({{"all", verdict, std::string_view()}}, {"draft-10"}).front().second ==
+          "\"all\";q=3;w=3;pk=:ZTNiMGM0NDI5OGZj:");
     CHECK(verdict.headers("all").size() == 3 && verdict.headers("all", {"draft-6", "draft-8"}).size() == 6);
     CHECK(staff.take("k").headers("staff").empty() && forebay::headers({}).empty());
     CHECK(all.take("", forebay::Charge(2)).headers("all", {}).size() == 1);
     // More than the first buffer holds.
-    const std::vector<forebay::Limit> limits(16, {std::string_view("a name that is rather long, for a limit"), verdict});
+    const std::vector<forebay::Limit> limits(16, {"a name that is rather long, for a limit", verdict});
     CHECK(forebay::headers(limits, {"draft-8"})[1].second.size() > 600);
 
     CHECK(forebay::client_address("10.0.0.7", "6.6.6.6, 203.0.113.9", 1) == "203.0.113.9");

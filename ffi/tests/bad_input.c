@@ -525,7 +525,7 @@ static void headers_and_addresses(void) {
     char buf[128];
     memset(buf, '.', sizeof buf);
     size_t n = 77;
-    fb_limit limit = {"api", {5, 4, 0, UINT64_C(60000000000), UINT64_C(60000000000)}};
+    fb_limit limit = {"api", {5, 4, 0, UINT64_C(60000000000), UINT64_C(60000000000)}, NULL, 0};
 #define REFUSED(words, count, styles)                                                              \
     FAILS(FB_E_INVALID_ARGUMENT, words, fb_headers(&limit, count, styles, 0, buf, sizeof buf, &n))
     const char *const known =
@@ -545,6 +545,15 @@ static void headers_and_addresses(void) {
     }
     limit.name = NULL;
     REFUSED("name: got NULL; allowed: a text that ends with NUL", 1, "legacy");
+    limit.name = "api";
+    limit.key_len = 3;
+    REFUSED(NULL, 1, "legacy");
+    CHECK(strncmp(sentence(), "key: ", 5) == 0);
+    limit.key = "key";
+    limit.key_len = SIZE_MAX;
+    ANSWERS(FB_E_TOO_LARGE, fb_headers(&limit, 1, "draft-8", 0, buf, sizeof buf, &n));
+    limit.key = NULL;
+    limit.key_len = 0;
 #undef REFUSED
     CHECK(n == 77 && buf[0] == '.');
     /* Any numbers are a verdict. */

@@ -55,6 +55,7 @@ struct fb_case_part {
     const char *name; /* in headers */
     const char *on;
     struct fb_case_bytes key;
+    struct fb_case_bytes tell; /* in headers */
     const char *tier;
     uint64_t cost;
     const struct fb_case_field *fields;

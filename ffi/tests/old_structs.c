@@ -296,7 +296,8 @@ static void other_structs_do_not_grow(void) {
         CHECK(sizeof(fb_rate) == 32 && sizeof(fb_tier) == 40);
         CHECK(sizeof(fb_verdict) == 40 && offsetof(fb_verdict, window_ns) == 32);
         CHECK(sizeof(fb_request) == 48 && offsetof(fb_request, now_ns) == 40);
-        CHECK(sizeof(fb_limit) == 48 && offsetof(fb_limit, verdict) == 8);
+        CHECK(sizeof(fb_limit) == 64 && offsetof(fb_limit, verdict) == 8 &&
+              offsetof(fb_limit, key) == 48);
     }
     union {
         fb_verdict verdicts[3];

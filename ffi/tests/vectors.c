@@ -303,6 +303,7 @@ enum { MOST_PARTS = 16 };
 /* Steps that are not on one object. */
 static void on_none(const struct world *world, const struct fb_case_step *step) {
     struct owned keys[MOST_PARTS];
+    struct owned tells[MOST_PARTS];
     fb_request requests[MOST_PARTS];
     fb_verdict verdicts[MOST_PARTS];
     fb_limit limits[MOST_PARTS];
@@ -314,6 +315,7 @@ static void on_none(const struct world *world, const struct fb_case_step *step) 
     for (size_t i = 0; i < step->part_count; i++) {
         const struct fb_case_part *part = &step->parts[i];
         keys[i] = spell(part->key);
+        tells[i] = spell(part->tell);
         requests[i] =
             fb_request_of(limiter_named(world, part->on), keys[i].data, keys[i].length);
         requests[i].cost = part->cost;
@@ -333,6 +335,8 @@ static void on_none(const struct world *world, const struct fb_case_step *step) 
                                                         of->tier, FB_NOW, &limits[i].verdict);
             CHECK(said == FB_OK || said == FB_DENIED);
             limits[i].name = step->parts[i].name;
+            limits[i].key = step->parts[i].tell.data != NULL ? tells[i].data : NULL;
+            limits[i].key_len = tells[i].length;
         }
         ANSWERS(FB_OK, fb_headers(limits, step->part_count, step->styles, step->ns, text,
                                   sizeof text, &length));
@@ -356,6 +360,7 @@ static void on_none(const struct world *world, const struct fb_case_step *step) 
     }
     for (size_t i = 0; i < step->part_count; i++) {
         free(keys[i].data);
+        free(tells[i].data);
     }
 }
 

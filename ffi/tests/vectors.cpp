@@ -369,16 +369,22 @@ struct World {
 void on_none(const World &world, const fb_case_step &step) {
     const std::string_view verb = step.verb;
     std::vector<std::string> keys;
+    std::vector<std::string> tells;
     std::vector<forebay::Request> requests;
     std::vector<forebay::Limit> limits;
     keys.reserve(step.part_count);
+    tells.reserve(step.part_count);
     for (std::size_t i = 0; i < step.part_count; i++) {
         const fb_case_part &part = step.parts[i];
         const auto &limiter = std::get<forebay::Limiter>(world.objects.at(part.on));
         keys.push_back(spell(part.key));
         const forebay::Charge charge = forebay::Charge(part.cost).tier(part.tier);
         if (verb == "headers") {
-            limits.emplace_back(part.name, limiter.take(keys[i], charge));
+            tells.push_back(spell(part.tell));
+            limits.push_back({part.name, limiter.take(keys[i], charge)});
+            if (part.tell.data != nullptr) {
+                limits.back().key = tells.back();
+            }
         } else {
             requests.emplace_back(limiter, keys[i], charge);
         }

@@ -508,13 +508,18 @@ fn on_several(handles: &Handles, script: &mut Script<'_>) {
         }
         verdicts.set_len(requests.len());
     }
-    let names: Vec<_> = verdicts.iter().map(|_| Text::new(script)).collect();
+    let names: Vec<_> = verdicts
+        .iter()
+        .map(|_| (Text::new(script), Bytes::readable(script)))
+        .collect();
     let limits: Vec<fb_limit> = names
         .iter()
         .zip(&verdicts)
-        .map(|(name, verdict)| fb_limit {
+        .map(|((name, key), verdict)| fb_limit {
             name: name.pointer(),
             verdict: *verdict,
+            key: key.pointer().cast_const(),
+            key_len: key.len,
         })
         .collect();
     let styles = [

@@ -5,33 +5,42 @@ use crate::duration::from_units;
 use crate::failure::{Answer, Failure};
 use crate::function::Call;
 use crate::js::{Env, Type, Value};
+use crate::key::with_key;
 use crate::number::{float, show};
 use crate::options::name;
 use crate::text;
-use forebay::{Error, HeaderStyle, Verdict};
+use forebay::{Error, HeaderStyle, Limit, Verdict};
 use std::time::{Duration, UNIX_EPOCH};
 
-const PAIRS: &str = "an array of [name, verdict]";
+const ROWS: &str = "an array of [name, verdict] or [name, verdict, key]";
 
-/// `headers([[name, verdict], …], styles, now)`: `[[name, value], …]`. `styles`
-/// is one or an array of them, `now` milliseconds since 1970.
+/// `headers([[name, verdict, key], …], styles, now)`: `[[name, value], …]`. No
+/// key, or undefined, is none to tell. `styles` is one or an array of them, `now` milliseconds since 1970.
 pub fn headers<'e>(_: &(), call: &Call<'e>) -> Answer<'e> {
     let env = call.env;
     let [limits, styles, now, _] = call.arguments;
-    let limits = array(env, limits, "limits", PAIRS)?
+    let limits = array(env, limits, "limits", ROWS)?
         .into_iter()
-        .map(|pair| match array(env, pair, "limits", PAIRS)?[..] {
-            [of, said] => Ok((name(env, of, "name")?, verdict(env, said)?)),
+        .map(|row| match array(env, row, "limits", ROWS)?[..] {
+            [of, said] => Ok((name(env, of, "name")?, verdict(env, said)?, None)),
+            [of, said, key] => Ok((
+                name(env, of, "name")?,
+                verdict(env, said)?,
+                key_of(env, key)?,
+            )),
             _ => Err(Failure::of_type(
                 "limits",
                 "an array of another length",
-                PAIRS,
+                ROWS,
             )),
         })
-        .collect::<Result<Vec<(String, Verdict)>, Failure>>()?;
-    let limits: Vec<(&str, &Verdict)> = limits
+        .collect::<Result<Vec<(String, Verdict, Option<Vec<u8>>)>, Failure>>()?;
+    let limits: Vec<Limit<'_>> = limits
         .iter()
-        .map(|(name, verdict)| (name.as_str(), verdict))
+        .map(|(name, verdict, key)| match key {
+            Some(key) => Limit::new(name, verdict).key(key),
+            None => Limit::new(name, verdict),
+        })
         .collect();
     let styles = styles_of(env, styles)?;
     let ms = float(env, now, "now")?;
@@ -44,6 +53,14 @@ pub fn headers<'e>(_: &(), call: &Call<'e>) -> Answer<'e> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     env.array(&told)
+}
+
+/// A copy of the key's bytes; none of undefined.
+fn key_of<'e>(env: Env<'e>, key: Value<'e>) -> Result<Option<Vec<u8>>, Failure> {
+    match env.type_of(key)? {
+        Type::Undefined => Ok(None),
+        _ => with_key(env, key, |key| Ok(Some(key.to_vec()))),
+    }
 }
 
 fn styles_of<'e>(env: Env<'e>, value: Value<'e>) -> Result<Vec<HeaderStyle>, Failure> {

@@ -229,7 +229,7 @@ test('a getter in a request may close the region: an answer, or an error that sa
 test('headers are made of verdicts, known styles and names of printable ASCII', () => {
   const { headers } = forebay
   const verdict = limiter.peek('headers')
-  for (const limits of [undefined, null, {}, 'x', [5], [[]], [['a']], [['a', verdict, 1]], verdict]) {
+  for (const limits of [undefined, null, {}, 'x', [5], [[]], [['a']], [['a', verdict, 'k', 1]], verdict]) {
     refused(() => headers(limits), TypeError, /^limits: got .*\[name, verdict\]/)
   }
   refused(() => headers([[5, verdict]]), TypeError, /^name: got a number/)
@@ -239,6 +239,10 @@ test('headers are made of verdicts, known styles and names of printable ASCII', 
   for (const other of [undefined, null, true, 'verdict', []]) {
     refused(() => headers([['a', other]]), TypeError, /^verdict: got .*; allowed: a Verdict/)
   }
+  for (const key of [null, 5, {}, true]) {
+    refused(() => headers([['a', verdict, key]]), TypeError, /^key: got .*; allowed: a string, a Uint8Array/)
+  }
+  refused(() => headers([['a', verdict, []]]), RangeError, /^key: got an array without parts/)
   const fields = { ...verdict }
   const others = {
     allowed: [undefined, 1, 'true'],

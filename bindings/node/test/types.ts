@@ -63,6 +63,9 @@ const together: boolean = takeAll([{ limiter, key }, { limiter, key: '', cost: 2
 takeAll([{ limiter: 'api', key: 'k' }])
 const styles: HeaderStyle[] = ['legacy', 'draft-10']
 const sent: Headers = new Headers(headers([['api', verdict]], styles, new Date()))
+headers([['api', verdict, 'k'], ['api', verdict, ['a', 1]], ['api', verdict, undefined]])
+// @ts-expect-error a key is no number
+headers([['api', verdict, 5]])
 const pairs: [string, string][] = verdict.headers('api', 'draft-8', Date.now())
 // @ts-expect-error no such style
 verdict.headers('api', 'draft-9')

@@ -129,9 +129,12 @@ const VERBS = {
     verdicts.forEach((expected, i) => said(answer.verdicts[i], expected))
   },
   headers: ({ opened, take, styles, wall_ns: wall, expect }) => {
-    const limits = take.map(({ name, on, key, cost }) => [name, opened.get(on).take(key, cost)])
+    const limits = take.map(({ name, on, key, cost, ...part }) => {
+      const told = Object.keys(part).some((field) => field.startsWith('tell'))
+      return [name, opened.get(on).take(key, cost), ...(told ? [written(part, 'tell')] : [])]
+    })
     assert.deepEqual(headers(limits, styles, ms(wall)), expect)
-    if (limits.length > 1) return
+    if (limits.length > 1 || limits[0].length > 2) return
     const [[name, verdict]] = limits
     assert.deepEqual(verdict.headers(name, styles, new Date(ms(wall))), expect)
   },

@@ -149,6 +149,11 @@ test('headers are pairs that a Headers takes', () => {
   assert.equal(sent.get('retry-after'), '12')
   assert.deepEqual(headers([['api', verdict]], undefined, 1500), verdict.headers('api', 'legacy', new Date(1500)))
   assert.deepEqual(verdict.headers('api', [], 0), [])
+  const policy = (...limit) => headers([['api', verdict, ...limit]], 'draft-10')[0][1]
+  assert.equal(policy('foo'), `${policy()};pk=:MmMyNmI0NmI2OGZm:`)
+  assert.equal(policy(Buffer.from('foo')), policy('foo'))
+  assert.equal(policy(undefined), policy())
+  assert.notEqual(policy(['a', 1]), policy(['a', 2]))
   // The wall clock, unless told.
   const reset = Number(verdict.headers('api')[2][1])
   assert.ok(Math.abs(reset - 60 - Date.now() / 1000) < 5)

@@ -2,13 +2,21 @@
 
 use crate::arguments::{duration, invalid, type_name};
 use crate::engine;
+use crate::key::with_key;
 use crate::verdict::Verdict;
 use forebay::limiter::Header;
-use forebay::HeaderStyle;
+use forebay::{HeaderStyle, Limit};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A limit: its name, its verdict and perhaps its key.
+type Row<'py> = (
+    Bound<'py, PyString>,
+    Bound<'py, Verdict>,
+    Option<Bound<'py, PyAny>>,
+);
 
 /// The headers that tell a client about these limits.
 #[pyfunction]
@@ -21,17 +29,27 @@ pub fn headers(
     let mut named = Vec::new();
     for limit in limits.try_iter()? {
         let limit = limit?;
-        let pair: Result<(Bound<'_, PyString>, Bound<'_, Verdict>), _> = limit.extract();
-        named.push(pair.map_err(|_| {
+        let row: Result<Row<'_>, _> = limit
+            .extract()
+            .or_else(|_| limit.extract().map(|(name, verdict)| (name, verdict, None)));
+        let (name, verdict, key) = row.map_err(|_: PyErr| {
             PyTypeError::new_err(format!(
-                "limits: each a (name, verdict), not {}",
+                "limits: each a (name, verdict) or (name, verdict, key), not {}",
                 type_name(&limit)
             ))
-        })?);
+        })?;
+        let key = key.map(|key| with_key(&key, <[u8]>::to_vec)).transpose()?;
+        named.push((name, verdict, key));
     }
     let limits = named
         .iter()
-        .map(|(name, verdict)| Ok((name.to_str()?, verdict.get().inner())))
+        .map(|(name, verdict, key)| {
+            let limit = Limit::new(name.to_str()?, verdict.get().inner());
+            Ok(match key {
+                Some(key) => limit.key(key),
+                None => limit,
+            })
+        })
         .collect::<PyResult<Vec<_>>>()?;
     told(styles.py(), &limits, styles, now)
 }
@@ -40,7 +58,7 @@ pub fn headers(
 /// seconds since 1970, the system's unless given.
 pub fn told(
     py: Python<'_>,
-    limits: &[(&str, &forebay::Verdict)],
+    limits: &[Limit<'_>],
     styles: &Bound<'_, PyTuple>,
     now: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Vec<Header>> {

@@ -71,7 +71,8 @@ impl Verdict {
         styles: &Bound<'_, PyTuple>,
         now: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<forebay::limiter::Header>> {
-        headers::told(name.py(), &[(name.to_str()?, &self.verdict)], styles, now)
+        let limit = forebay::Limit::new(name.to_str()?, &self.verdict);
+        headers::told(name.py(), &[limit], styles, now)
     }
 
     fn __bool__(&self) -> bool {

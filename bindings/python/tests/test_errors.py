@@ -312,6 +312,14 @@ def test_headers_of_what_cannot_be_told_are_refused(limiter: forebay.Limiter) ->
     for pair in (verdict, ("api",), ("api", None), (verdict, "api"), ("api", 5), "ap", None):
         with pytest.raises(TypeError, match="limits: each a \\(name, verdict\\)"):
             forebay.headers([("api", verdict), pair])
+    with pytest.raises(TypeError, match="limits: each a .* or \\(name, verdict, key\\)"):
+        forebay.headers([("api", verdict, "key", 1)])  # type: ignore[list-item]
+    key: Any
+    for key in (5, 1.5, [], object()):
+        with pytest.raises(TypeError, match="key: str, bytes-like or a tuple"):
+            forebay.headers([("api", verdict, key)])
+    with pytest.raises(forebay.InvalidArgument, match="key: got"):
+        forebay.headers([("api", verdict, ())])
     with pytest.raises(TypeError):
         forebay.headers(verdict)  # type: ignore[arg-type]
     with pytest.raises(forebay.InvalidArgument, match="now: got"):

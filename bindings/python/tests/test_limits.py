@@ -371,6 +371,12 @@ def test_headers_are_pairs_in_order(limiter: forebay.Limiter) -> None:
         "X-RateLimit-Reset",
     ]
     assert forebay.headers([]) == []
+    assert forebay.headers([("api", verdict, None)], "draft-8") == verdict.headers("api", "draft-8")
+    policy = forebay.headers([("api", verdict, b"foo")], "draft-10")[0][1]
+    assert policy.endswith(";pk=:MmMyNmI0NmI2OGZm:")
+    assert policy == forebay.headers([("api", verdict, "foo")], "draft-10")[0][1]
+    parts = forebay.headers([("api", verdict, ("a", 1))], "draft-10")[0][1]
+    assert parts != policy and ";pk=:" in parts
     assert dict(told)["X-RateLimit-Limit"] == "5"
 
 

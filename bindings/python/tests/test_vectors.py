@@ -63,15 +63,15 @@ def same_time(got: int | None, expected: int | None) -> bool:
     return abs(got - expected) <= expected * 2**-52
 
 
-def key_of(step: dict[str, Any]) -> forebay.Key:
-    if "key_hex" in step:
-        return bytes.fromhex(step["key_hex"])
-    if "key_parts" in step:
-        return tuple(step["key_parts"])
-    if "key_repeat" in step:
-        text, times = step["key_repeat"]
+def key_of(step: dict[str, Any], field: str = "key") -> forebay.Key:
+    if f"{field}_hex" in step:
+        return bytes.fromhex(step[f"{field}_hex"])
+    if f"{field}_parts" in step:
+        return tuple(step[f"{field}_parts"])
+    if f"{field}_repeat" in step:
+        text, times = step[f"{field}_repeat"]
         return str(text * times)
-    return str(step["key"])
+    return str(step[field])
 
 
 def value_of(step: dict[str, Any]) -> bytes:
@@ -205,14 +205,16 @@ class World:
             self.check_subset(verdict, expected)
 
     def do_headers(self, target: None, step: dict[str, Any]) -> None:
-        limits = [
-            (part["name"], self.objects[part["on"]].take(key_of(part), **take_options(part)))
-            for part in step["take"]
-        ]
+        limits: list[Any] = []
+        for part in step["take"]:
+            verdict = self.objects[part["on"]].take(key_of(part), **take_options(part))
+            told = any(field.startswith("tell") for field in part)
+            key = (key_of(part, "tell"),) if told else ()
+            limits.append((part["name"], verdict, *key))
         now = step["wall_ns"] / 1e9
         expected = [(name, value) for name, value in step["expect"]]
         assert forebay.headers(limits, *step["styles"], now=now) == expected
-        if len(limits) == 1:
+        if len(limits) == 1 and len(limits[0]) == 2:
             ((name, verdict),) = limits
             assert verdict.headers(name, *step["styles"], now=now) == expected
 

@@ -49,6 +49,8 @@ def limiters(region: forebay.Region, key: Key, rate: RateLike) -> None:
     assert_type(forebay.take_all(requests), tuple[bool, list[forebay.Verdict]])
     forebay.take_all([(limiter, key), (limiter, ("a", 1))])
     assert_type(verdict.headers("api", now=0.0), list[tuple[str, str]])
+    forebay.headers([("api", verdict), ("api", verdict, ("a", 1)), ("api", verdict, None)])
+    forebay.headers([("api", verdict, 5)])  # type: ignore[list-item]
     forebay.headers([("api", verdict)], "draft-9")  # type: ignore[arg-type]
     assert_type(forebay.client_address("::1", None, trusted_hops=1), str)
 

@@ -4,6 +4,7 @@
 //! draft-10 are those of the IETF's draft-ietf-httpapi-ratelimit-headers; from
 //! draft-8 on several limits share one header, as items of a list (RFC 9651).
 
+use super::sha256::sha256;
 use super::Verdict;
 use crate::{Error, Result};
 use std::fmt::Write;
@@ -71,8 +72,65 @@ impl FromStr for HeaderStyle {
 /// A header: its name and its value.
 pub type Header = (&'static str, String);
 
-/// The headers that tell a client about these limits, each with the name that
-/// the newer styles give it: printable ASCII, such as the limiter's name.
+/// A limit as headers tell it.
+///
+/// A pair of name and verdict is one without a key:
+///
+/// ```
+/// # fn main() -> forebay::Result<()> {
+/// use forebay::{headers, HeaderStyle, Limit, Rate, Region};
+/// let region = Region::options().manual_clock(true).private()?;
+/// let verdict = region.limiter("api", Rate::per_minute(60))?.take("foo");
+/// let limit = Limit::new("api", &verdict).key(b"foo");
+/// let told = headers(&[limit], &[HeaderStyle::Draft10], std::time::SystemTime::now())?;
+/// assert_eq!(told[0].1, "\"api\";q=60;w=60;pk=:MmMyNmI0NmI2OGZm:");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limit<'a> {
+    /// The name that the newer styles give it: printable ASCII, such as the
+    /// limiter's.
+    pub name: &'a str,
+    /// What the limiter said.
+    pub verdict: &'a Verdict,
+    /// Whose bucket it is, if a client is to be told which of its requests
+    /// share one.
+    pub key: Option<&'a [u8]>,
+}
+
+impl<'a> Limit<'a> {
+    /// A limit without a key.
+    pub fn new(name: &'a str, verdict: &'a Verdict) -> Limit<'a> {
+        Limit {
+            name,
+            verdict,
+            key: None,
+        }
+    }
+
+    /// With the key that was asked about: the policy of draft-8 and draft-10
+    /// then tells it as `pk`, the partition key, by the first twelve hexadecimal
+    /// digits of its SHA-256, as express-rate-limit does.
+    ///
+    /// Equal keys have equal digits, with any server: somebody who sees them can
+    /// check a guess at the key. Give none that must not be guessed.
+    pub fn key(mut self, key: &'a [u8]) -> Limit<'a> {
+        self.key = Some(key);
+        self
+    }
+}
+
+impl<'a> From<(&'a str, &'a Verdict)> for Limit<'a> {
+    fn from((name, verdict): (&'a str, &'a Verdict)) -> Limit<'a> {
+        Limit::new(name, verdict)
+    }
+}
+
+/// The headers that tell a client about these limits, each a [`Limit`] or a pair
+/// of the name that the newer styles give it (printable ASCII, such as the
+/// limiter's) and its verdict.
 ///
 /// Several limits share the headers of draft-8 and draft-10. The older styles
 /// have room for one: they tell of the one that refused, else of the one with
@@ -94,12 +152,13 @@ pub type Header = (&'static str, String);
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for a name that is not printable ASCII.
-pub fn headers(
-    limits: &[(&str, &Verdict)],
+pub fn headers<'a, L: Copy + Into<Limit<'a>>>(
+    limits: &[L],
     styles: &[HeaderStyle],
     now: SystemTime,
 ) -> Result<Vec<Header>> {
-    for (name, _) in limits {
+    let mut limited: Vec<Limit<'_>> = limits.iter().map(|limit| (*limit).into()).collect();
+    for Limit { name, .. } in &limited {
         if !name.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
             return Err(Error::invalid(
                 "name",
@@ -108,14 +167,14 @@ pub fn headers(
             ));
         }
     }
-    let limited: Vec<_> = limits
-        .iter()
-        .filter(|(_, verdict)| verdict.limit != u64::MAX)
-        .map(|(name, verdict)| (*name, *verdict))
-        .collect();
-    let tightest = limited
-        .iter()
-        .map(|(_, verdict)| *verdict)
+    limited.retain(|limit| limit.verdict.limit != u64::MAX);
+    Ok(told(&limited, styles, now))
+}
+
+fn told(limited: &[Limit<'_>], styles: &[HeaderStyle], now: SystemTime) -> Vec<Header> {
+    let verdicts = limited.iter().map(|limit| limit.verdict);
+    let tightest = verdicts
+        .clone()
         .min_by_key(|verdict| (verdict.allowed, verdict.remaining));
     let mut told = Vec::new();
     for style in styles {
@@ -148,17 +207,14 @@ pub fn headers(
                 );
                 told.push(("RateLimit", value));
             }
-            (HeaderStyle::Draft8, Some(_)) => lists(&mut told, &limited, "; ", ", "),
-            (HeaderStyle::Draft10, Some(_)) => lists(&mut told, &limited, ";", ", "),
+            (HeaderStyle::Draft8, Some(_)) => lists(&mut told, limited, "; ", ", "),
+            (HeaderStyle::Draft10, Some(_)) => lists(&mut told, limited, ";", ", "),
         }
     }
-    let wait = limited
-        .iter()
-        .filter_map(|(_, verdict)| verdict.retry_after);
-    if let Some(wait) = wait.max() {
+    if let Some(wait) = verdicts.filter_map(|verdict| verdict.retry_after).max() {
         told.push(("Retry-After", seconds(wait).to_string()));
     }
-    Ok(told)
+    told
 }
 
 fn legacy(told: &mut Vec<Header>, verdict: &Verdict, reset: Duration) {
@@ -172,9 +228,9 @@ fn plain_policy(verdict: &Verdict) -> String {
 }
 
 /// Both headers of the styles that are lists.
-fn lists(told: &mut Vec<Header>, limits: &[(&str, &Verdict)], between: &str, items: &str) {
+fn lists(told: &mut Vec<Header>, limits: &[Limit<'_>], between: &str, items: &str) {
     let (mut policy, mut state) = (String::new(), String::new());
-    for (name, verdict) in limits {
+    for Limit { name, verdict, key } in limits {
         for list in [&mut policy, &mut state] {
             if !list.is_empty() {
                 list.push_str(items);
@@ -191,6 +247,9 @@ fn lists(told: &mut Vec<Header>, limits: &[(&str, &Verdict)], between: &str, ite
         let (limit, window) = (verdict.limit, window(verdict));
         // A string takes whatever is written.
         let _ = write!(policy, "{between}q={limit}{between}w={window}");
+        if let Some(key) = key {
+            let _ = write!(policy, "{between}pk=:{}:", partition_key(key));
+        }
         // Nobody is asked to come back before Retry-After.
         let until = verdict.retry_after.unwrap_or(verdict.reset_after);
         let (remaining, until) = (verdict.remaining, seconds(until));
@@ -198,6 +257,27 @@ fn lists(told: &mut Vec<Header>, limits: &[(&str, &Verdict)], between: &str, ite
     }
     told.push(("RateLimit-Policy", policy));
     told.push(("RateLimit", state));
+}
+
+/// The first twelve hexadecimal digits of the key's SHA-256 in base64 (RFC
+/// 4648), which is how a byte sequence is written (RFC 9651).
+fn partition_key(key: &[u8]) -> String {
+    const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(16);
+    // Three digits are four characters, and twelve need no padding.
+    let digits = sha256(key)
+        .into_iter()
+        .take(6)
+        .flat_map(|byte| [byte >> 4, byte & 15]);
+    let digits: Vec<u8> = digits.map(|digit| HEX[usize::from(digit)]).collect();
+    for three in digits.chunks_exact(3) {
+        let bits = three
+            .iter()
+            .fold(0, |bits, digit| bits << 8 | usize::from(*digit));
+        text.extend([18, 12, 6, 0].map(|shift| char::from(BASE64[bits >> shift & 63])));
+    }
+    text
 }
 
 /// The window in seconds: the nearest, since a rate that does not divide its
@@ -288,6 +368,34 @@ mod tests {
                 "RateLimit: \"5-in-2hrs\"; r=4; t=7200"
             ]
         );
+    }
+
+    #[test]
+    fn the_policy_has_the_partition_key_of_a_limit_with_a_key() {
+        let two_hours = verdict(5, 4, 7200, 7200);
+        let limit = Limit::new("5-in-2hrs", &two_hours);
+        let now = SystemTime::now();
+        let told = |limits: &[Limit<'_>], style| headers(limits, &[style], now).unwrap();
+        let draft8 = told(&[limit.key(b"foo"), limit], HeaderStyle::Draft8);
+        let items = [
+            "\"5-in-2hrs\"; q=5; w=7200; pk=:MmMyNmI0NmI2OGZm:",
+            "\"5-in-2hrs\"; q=5; w=7200",
+        ];
+        assert_eq!(draft8[0].1, items.join(", "));
+        let draft10 = told(&[limit.key(b"")], HeaderStyle::Draft10);
+        let (policy, state) = (&draft10[0].1, &draft10[1].1);
+        // base64 of e3b0c44298fc.
+        assert_eq!(policy, "\"5-in-2hrs\";q=5;w=7200;pk=:ZTNiMGM0NDI5OGZj:");
+        assert_eq!(state, "\"5-in-2hrs\";r=4;t=7200");
+        for style in HeaderStyle::ALL {
+            let list = matches!(style, HeaderStyle::Draft8 | HeaderStyle::Draft10);
+            let mut with = told(&[limit.key(b"foo")], style).into_iter();
+            assert_eq!(
+                with.any(|(_, value)| value.contains("pk=")),
+                list,
+                "{style:?}"
+            );
+        }
     }
 
     #[test]

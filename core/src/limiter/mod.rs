@@ -1,9 +1,12 @@
 //! Rate limits: token buckets by key, in fixed memory, exact under concurrency.
 
+mod counter;
 mod headers;
 mod options;
 mod rate;
+mod refused;
 mod rule;
+mod sha256;
 mod shape;
 mod table;
 mod tiers;
@@ -12,9 +15,11 @@ mod verdict;
 mod waiting;
 mod window;
 
-pub use headers::{headers, Header, HeaderStyle};
+pub use counter::{Count, WindowCounter, WindowOptions, WindowStats};
+pub use headers::{headers, Header, HeaderStyle, Limit};
 pub use options::{Algorithm, LimiterOptions, OnError, OnFull};
 pub use rate::{Rate, Rates, MOST_RATES};
+pub use refused::RefusedKey;
 pub use together::{take_all, Request, MOST_TOGETHER};
 pub use verdict::{Charge, Limited, LimiterStats, Verdict};
 pub use waiting::{Acquire, Reservation};
@@ -43,8 +48,10 @@ const AT_BLOCKED_UNTIL: usize = tiers::SPARE;
 const AT_FURTHEST: usize = tiers::SPARE + 1;
 /// Where the statistics are.
 pub const AT_STATS: usize = tiers::WORDS;
+/// Where the sketch of the keys that are refused most is.
+const AT_REFUSED: usize = (AT_STATS + stripes::WORDS).next_multiple_of(8);
 /// Where the tables begin.
-pub const AT_TABLES: usize = (AT_STATS + stripes::WORDS).next_multiple_of(16);
+pub const AT_TABLES: usize = (AT_REFUSED + refused::WORDS).next_multiple_of(16);
 
 const ADMITTED: usize = 0;
 const REFUSED: usize = 1;
@@ -84,6 +91,7 @@ impl Limiter {
     pub(crate) fn open(
         region: &Arc<Inner>,
         name: &str,
+        kind: Kind,
         options: Option<LimiterOptions>,
     ) -> Result<Limiter> {
         let wanted = options.as_ref().map(Shape::wanted).transpose()?;
@@ -91,7 +99,7 @@ impl Limiter {
             region,
             &crate::region::Request {
                 name,
-                kind: Kind::Limiter,
+                kind,
                 create: wanted.map(|wanted| wanted.geometry()),
                 words: |geometry| Shape::read(geometry)?.words(),
                 check: &|geometry| match (&options, Shape::read(geometry)) {
@@ -251,7 +259,7 @@ impl Limiter {
     /// later stays. What is in its bucket stays there, and goes on refilling.
     /// Holds in every tier, unlimited ones too. At most four and a half years.
     pub fn block(&self, key: impl Key, time: Duration) {
-        let group = self.table.block_group(&self.group(key));
+        let group = self.table.block_group(&self.group(&key));
         let now = ticks_of(self.object.region.clock.now());
         let until = now + ticks_in(time).min(LONGEST_REFILL);
         let form = self.table.form;
@@ -264,7 +272,7 @@ impl Limiter {
     /// Ends a block; false if there was none.
     pub fn unblock(&self, key: impl Key) -> bool {
         let now = ticks_of(self.object.region.clock.now());
-        self.end_block(&self.group(key), now)
+        self.end_block(&self.group(&key), now)
     }
 
     fn end_block(&self, group: &Group, now: u64) -> bool {
@@ -278,7 +286,7 @@ impl Limiter {
     /// was none.
     pub fn reset(&self, key: impl Key) -> bool {
         let now = ticks_of(self.object.region.clock.now());
-        let group = self.group(key);
+        let group = self.group(&key);
         let words = &self.object.words;
         // All of them, whatever the first one says.
         self.tables()
@@ -309,42 +317,69 @@ impl Limiter {
         }
     }
 
+    /// The keys that were refused most since the limiter's creation, or since
+    /// [`Limiter::forget_refused`]: up to 32, the worst first. Estimates, never
+    /// exact. The keys themselves are told only with
+    /// [`LimiterOptions::show_keys`]; without, [`Limiter::mark`] tells whether a
+    /// key that you know is among them.
+    pub fn top_refused(&self) -> Vec<RefusedKey> {
+        let hasher = &self.object.region.hasher;
+        refused::top(&self.object.words, AT_REFUSED, |key| hasher.hash(key).tag)
+    }
+
+    /// By what [`Limiter::top_refused`] calls this key.
+    pub fn mark(&self, key: impl Key) -> u64 {
+        key.with_bytes(|key| self.object.region.hasher.hash(key).tag)
+    }
+
+    /// Begins to count anew who is refused most.
+    pub fn forget_refused(&self) {
+        refused::clear(&self.object.words, AT_REFUSED);
+    }
+
     #[inline]
     fn ask(&self, key: impl Key, charge: Charge<'_>, spend: bool) -> (bool, Asked) {
-        let mut asked = self.asked(key, charge);
+        let mut asked = self.asked(&key, charge);
         let spend = spend && charge.cost > 0;
-        if !self.more.is_empty() {
-            return self.ask_each(asked, charge.cost, spend);
+        let allowed = match self.more.is_empty() {
+            true => self.ask_one(&mut asked, spend),
+            false => self.ask_each(&mut asked, charge.cost, spend),
+        };
+        if spend {
+            self.count(allowed, &key);
         }
-        let allowed = match (self.bucket(&asked), asked.amount) {
+        (allowed, asked)
+    }
+
+    /// Asks the only rate there is.
+    #[inline]
+    fn ask_one(&self, asked: &mut Asked, spend: bool) -> bool {
+        let allowed = match (self.bucket(asked), asked.amount) {
             _ if asked.is_blocked() => {
-                self.look(&self.table, &mut asked);
+                self.look(&self.table, asked);
                 false
             }
             (None, _) => true,
             (Some(group), Some(amount)) if spend => {
                 let rule = asked.rule;
                 let decide = |word, now| rule.charge(word, now, amount);
-                self.charge(&self.table, &mut asked, &group, decide).is_ok()
+                self.charge(&self.table, asked, &group, decide).is_ok()
             }
             (Some(_), amount) => {
-                self.look(&self.table, &mut asked);
+                self.look(&self.table, asked);
                 let charge = |amount| asked.rule.charge(asked.arrival, asked.now, amount);
                 amount.and_then(charge).is_some()
             }
         };
         if !allowed && asked.arrival > self.table.form.last(asked.now + asked.rule.tolerance()) {
-            self.doubt(&self.table, &mut asked, spend);
+            self.doubt(&self.table, asked, spend);
         }
-        if spend {
-            self.count(allowed);
-        }
-        (allowed, asked)
+        allowed
     }
 
     /// Who asks, for what, and when.
     #[inline]
-    fn asked(&self, key: impl Key, charge: Charge<'_>) -> Asked {
+    fn asked(&self, key: &impl Key, charge: Charge<'_>) -> Asked {
         let words = &self.object.words;
         let enabled = !Switches::read(words).is_disabled();
         let tier = enabled.then(|| self.tier(charge.tier));
@@ -378,7 +413,7 @@ impl Limiter {
     }
 
     #[inline]
-    fn group(&self, key: impl Key) -> Group {
+    fn group(&self, key: &impl Key) -> Group {
         let hasher = &self.object.region.hasher;
         self.table.group(key.with_bytes(|key| hasher.hash(key)))
     }
@@ -536,9 +571,28 @@ impl Limiter {
     }
 
     #[inline]
-    fn count(&self, allowed: bool) {
-        let counter = if allowed { ADMITTED } else { REFUSED };
-        stripes::add(&self.object.words, AT_STATS, counter, 1);
+    fn count(&self, allowed: bool, key: &impl Key) {
+        let words = &self.object.words;
+        if allowed {
+            stripes::add(words, AT_STATS, ADMITTED, 1);
+            return;
+        }
+        let before = stripes::add(words, AT_STATS, REFUSED, 1);
+        if let Some(weight) = refused::sample(before) {
+            self.note(key, weight);
+        }
+    }
+
+    /// Notes who was refused.
+    #[cold]
+    fn note(&self, key: &impl Key, weight: u64) {
+        let words = &self.object.words;
+        let shown = Switches::read(words).shows_keys();
+        key.with_bytes(|key| {
+            let mark = self.object.region.hasher.hash(key).tag;
+            let key = Some(key).filter(|_| shown);
+            refused::note(words, AT_REFUSED, mark, weight, key);
+        });
     }
 
     #[inline]
@@ -587,6 +641,10 @@ fn raise(words: &impl Words, at: usize, value: u64) {
 /// For [`crate::internals`].
 pub mod internals {
     pub use super::options::OnFull;
+    /// The sketch of the keys that are refused most.
+    pub mod refused {
+        pub use crate::limiter::refused::*;
+    }
     pub use super::rule::{Rule, TICKS};
     pub use super::table::*;
     pub use super::window::{Form, Slices};

@@ -3,8 +3,8 @@
 use super::rate::MOST_RATES;
 use super::table::{Entry, Table};
 use super::verdict::{Asked, Charge, Verdict};
-use super::{ticks_of, Limiter};
-use crate::{Error, Key, Result};
+use super::{ticks_of, Limiter, ADMITTED, AT_STATS, REFUSED};
+use crate::{stripes, Error, Key, Result};
 use std::cell::Cell;
 
 /// How many limits one request can be held against.
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Request<'_> {
 impl Limiter {
     /// This charge of this key's, for [`take_all`].
     pub fn request(&self, key: impl Key, charge: Charge<'_>) -> Request<'_> {
-        self.request_of(self.asked(key, charge), charge.cost)
+        self.request_of(self.asked(&key, charge), charge.cost)
     }
 
     /// The same, of a request whose key is known.
@@ -58,10 +58,11 @@ impl Limiter {
         }
     }
 
-    /// A request of a limiter with several rates: all of them or none.
+    /// A request of a limiter with several rates: all of them or none. Leaves
+    /// the one that the answer is about.
     #[cold]
-    pub(super) fn ask_each(&self, first: Asked, cost: u64, spend: bool) -> (bool, Asked) {
-        let mut request = self.request_of(first, cost);
+    pub(super) fn ask_each(&self, asked: &mut Asked, cost: u64, spend: bool) -> bool {
+        let mut request = self.request_of(*asked, cost);
         let allowed = match spend {
             true => hold(std::slice::from_mut(&mut request), 0).is_some(),
             false => {
@@ -69,10 +70,8 @@ impl Limiter {
                 request.waits_at_most(0)
             }
         };
-        if spend {
-            self.count(allowed);
-        }
-        (allowed, *request.telling(allowed))
+        *asked = *request.telling(allowed);
+        allowed
     }
 }
 
@@ -113,7 +112,8 @@ pub fn take_all(requests: &[Request<'_>]) -> Result<(bool, Vec<Verdict>)> {
     let mut requests = requests.to_vec();
     let allowed = hold(&mut requests, 0).is_some();
     for request in requests.iter().filter(|request| request.cost > 0) {
-        request.limiter.count(allowed);
+        let counter = if allowed { ADMITTED } else { REFUSED };
+        stripes::add(&request.limiter.object.words, AT_STATS, counter, 1);
     }
     let verdicts = requests.iter().map(Request::verdict).collect();
     Ok((allowed, verdicts))

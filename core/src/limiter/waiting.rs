@@ -108,7 +108,7 @@ impl Limiter {
         charge: Charge<'_>,
         max_wait: Duration,
     ) -> Result<Reservation, Verdict> {
-        let first = self.asked(key, charge);
+        let first = self.asked(&key, charge);
         let patience = ticks_in(max_wait).min(LONGEST_REFILL / 2);
         let mut request = self.request_of(first, charge.cost);
         if patience > 0 {
@@ -117,7 +117,7 @@ impl Limiter {
         }
         let due = hold(std::slice::from_mut(&mut request), patience);
         if charge.cost > 0 {
-            self.count(due.is_some());
+            self.count(due.is_some(), &key);
         }
         match due {
             Some(due) => Ok(Reservation {
@@ -140,7 +140,7 @@ impl Limiter {
             now: None,
             ..charge
         };
-        let asked = self.asked(key, charge);
+        let asked = self.asked(&key, charge);
         let reservation = Reservation {
             limiter: self.clone(),
             first: asked,

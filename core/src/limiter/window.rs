@@ -153,6 +153,11 @@ impl Slices {
     }
 }
 
+/// When a fixed window ends, in nanoseconds.
+pub fn window_end(word: u64) -> u64 {
+    (word >> COUNT_BITS) * MILLISECOND
+}
+
 /// A window's limit: tokens, and nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
@@ -352,7 +357,7 @@ impl Form {
                 }
             }
             _ if word & COUNT == 0 => 0,
-            _ => (word >> COUNT_BITS).saturating_mul(MILLISECOND),
+            _ => window_end(word),
         };
         end.saturating_sub(ns)
     }

@@ -26,7 +26,7 @@ use crate::hash::{Hasher, SECRET_BYTES};
 use crate::words::{Span, Words};
 use crate::{
     Breaker, BreakerOptions, Cache, CacheOptions, Error, Histogram, HistogramOptions, Kind,
-    Limiter, LimiterOptions, Result,
+    Limiter, LimiterOptions, Result, WindowCounter, WindowOptions,
 };
 use fork_lock::without_forks;
 use layout::*;
@@ -356,7 +356,20 @@ impl Region {
         name: &str,
         options: impl Into<Option<LimiterOptions>>,
     ) -> Result<Limiter> {
-        Limiter::open(&self.inner, name, options.into())
+        Limiter::open(&self.inner, name, Kind::Limiter, options.into())
+    }
+
+    /// Opens the window counter of this name, creating it if need be. With
+    /// `None` it attaches only.
+    ///
+    /// # Errors
+    /// As for [`Region::limiter`].
+    pub fn window(
+        &self,
+        name: &str,
+        options: impl Into<Option<WindowOptions>>,
+    ) -> Result<WindowCounter> {
+        WindowCounter::open(&self.inner, name, options.into())
     }
 
     /// Opens the cache of this name, creating it if need be. With `None` it

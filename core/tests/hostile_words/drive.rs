@@ -14,6 +14,7 @@
 //! | relink, of a shard whose holder died | 12 for each entry + 16 |
 //! | lock | 400 |
 //! | charge, arrival, reset of a table | 600; 32; 600 |
+//! | note, top, clear of refused keys | 128; 9 for each of 32; the same |
 //! | enter, leave of a breaker | 64 |
 //! | record of a histogram | 8 |
 //! | write, read of the event ring | 400 + 16; 6 for each of 256 + 16 |
@@ -27,7 +28,7 @@ use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::cache::{recover, New, Read, Shard, ShardGeometry, CELL_WORDS, PROBES};
 use forebay::internals::limiter::{
-    Answer, Form, OnFull, Rule, Slices, Table, Witness, GROUP, SLOT_WORDS,
+    refused, Answer, Form, OnFull, Rule, Slices, Table, Witness, GROUP, SLOT_WORDS,
 };
 use forebay::internals::lock::{self, Owner, Participant, Stuck};
 use forebay::internals::{events, histogram, Hash};
@@ -499,14 +500,69 @@ pub fn header(script: &mut Script<'_>, most: &mut Most) {
     }
 }
 
+/// The sketch of refused keys.
+pub fn refused_keys(script: &mut Script<'_>, most: &mut Most) {
+    let at = 3;
+    let words = Guarded::new(at + refused::WORDS);
+    fill(&words, at, script);
+    let adversary = maybe_adversary(&words, script);
+    // Four tries of a newcomer, with two exchanges that may be tried 1,000
+    // times each.
+    let limit = if adversary { 4 * (128 + 4_002) } else { 128 };
+    let all = refused::WORDS as u64;
+    while !script.is_over() {
+        let (key, hash) = key_of(script.byte());
+        match script.byte() % 8 {
+            0..=4 => {
+                let key = script.byte().is_multiple_of(2).then_some(&key[..]);
+                let weight = script.hostile();
+                let (_, steps) = words.within("note", limit, || {
+                    refused::note(&words, at, hash.tag, weight, key);
+                });
+                most.saw("note", steps);
+            }
+            5 => {
+                // Any text whatever is its own: what is shown is short.
+                let mark = script.hostile();
+                let (found, steps) =
+                    words.within("top", all, || refused::top(&words, at, |_| mark));
+                most.saw("top", steps);
+                assert!(found.len() <= refused::ENTRIES);
+                for found in found {
+                    assert!(found.over <= found.count);
+                    assert!(found.key.is_none_or(|key| key.len() <= refused::TEXT_BYTES));
+                }
+            }
+            6 => words.poke(at + script.below(refused::WORDS), script.hostile()),
+            _ if script.byte().is_multiple_of(8) => {
+                words.within("clear", all, || refused::clear(&words, at));
+            }
+            _ => {}
+        }
+    }
+    if !adversary {
+        (0..at).for_each(|at| assert_eq!(words.peek(at), 0, "before the sketch"));
+    }
+    // Whatever was there, after a clear it works as new.
+    words.set_adversary(None);
+    refused::clear(&words, at);
+    refused::note(&words, at, 5, 2, Some(b"new"));
+    let found = refused::top(&words, at, |_| 5);
+    assert_eq!((found.len(), found[0].count, found[0].over), (1, 2, 0));
+    assert_eq!(found[0].key.as_deref(), Some(&b"new"[..]));
+}
+
 /// Everything: the first byte chooses.
 pub fn all(data: &[u8], most: &mut Most) {
     let mut script = Script(data);
     match script.byte() % 8 {
         0..=3 => shard(&mut script, most),
         4 | 5 => table(&mut script, most),
-        6 if script.byte() % 4 == 3 => histogram(&mut script, most),
-        6 => breaker(&mut script, most),
+        6 => match script.byte() % 4 {
+            3 => histogram(&mut script, most),
+            2 => refused_keys(&mut script, most),
+            _ => breaker(&mut script, most),
+        },
         _ => header(&mut script, most),
     }
 }

@@ -213,6 +213,7 @@ fn one_object(
 }
 
 const KEY: [&str; 4] = ["key", "key_hex", "key_parts", "key_repeat"];
+const TELL: [&str; 4] = ["tell", "tell_hex", "tell_parts", "tell_repeat"];
 const VALUE: [&str; 3] = ["value", "value_hex", "value_repeat"];
 const EXPECT: [&str; 3] = ["expect", "expect_hex", "expect_repeat"];
 
@@ -351,7 +352,7 @@ fn parts(step: &Object, case: usize, number: usize, tables: &mut String) -> Resu
         let request = object(request)?;
         only(
             request,
-            &[&KEY[..], &["name", "on", "cost", "tier"]].concat(),
+            &[&KEY[..], &TELL, &["name", "on", "cost", "tier"]].concat(),
         )?;
         let quoted = |field: &str| match request.get(field) {
             Some(value) => Ok(literal(text(value)?.as_bytes())),
@@ -370,10 +371,11 @@ fn parts(step: &Object, case: usize, number: usize, tables: &mut String) -> Resu
         };
         writeln!(
             rows,
-            "    {{ {}, {}, {}, {}, UINT64_C({cost}), {fields} }},",
+            "    {{ {}, {}, {}, {}, {}, UINT64_C({cost}), {fields} }},",
             quoted("name")?,
             quoted("on")?,
             bytes(request, "key")?,
+            bytes(request, "tell")?,
             quoted("tier")?,
         )?;
     }

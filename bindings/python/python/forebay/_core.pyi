@@ -98,13 +98,19 @@ def take_all(requests: Iterable[Request], /) -> tuple[bool, list[Verdict]]:
     """
 
 def headers(
-    limits: Iterable[tuple[str, Verdict]], /, *styles: HeaderStyle, now: float | None = None
+    limits: Iterable[tuple[str, Verdict] | tuple[str, Verdict, Key | None]],
+    /,
+    *styles: HeaderStyle,
+    now: float | None = None,
 ) -> list[tuple[str, str]]:
     """The HTTP headers that tell a client about these limits, in each of the
     styles, ``"legacy"`` unless any is named.
 
-    limits: each with the name that the newer styles give it, printable ASCII.
-        They share the headers of draft-8 and draft-10; the older styles tell of
+    limits: each with the name that the newer styles give it, printable ASCII,
+        and perhaps the key that was asked about: draft-8 and draft-10 then tell
+        it as ``pk``, the partition key, by the first twelve hexadecimal digits
+        of its SHA-256. Somebody who sees them can check a guess at the key.
+        The limits share the headers of draft-8 and draft-10; the older styles tell of
         the one that refused, else of the one with the fewest tokens left. An
         unlimited one is not told at all.
     now: seconds since 1970, as from ``time.time()``, which is the default.
