@@ -367,7 +367,11 @@ fn strict_blocks_of_a_flood_shut_everybody_out_until_they_end() {
         flooded.block(any(&mut random), until);
     }
     assert!((0..400).all(|_| !flooded.take(any(&mut random), 1)));
+    // A block of a second inherits, too, and lasts as long as theirs.
+    let short = any(&mut random);
+    flooded.block(short, flooded.now() + SECOND);
     flooded.pass(839 * SECOND);
+    assert!(flooded.is_blocked(short));
     assert!((0..400).all(|_| !flooded.take(any(&mut random), 1)));
     flooded.pass(61 * SECOND);
     assert!((0..40).all(|_| flooded.take(any(&mut random), 1)));

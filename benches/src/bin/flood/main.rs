@@ -44,10 +44,10 @@ const FLOOD: World = World {
 
 fn main() {
     for (title, table) in [
-        ("A drained key", policies_beside_each_other()),
-        ("From which load on", by_load()),
-        ("Honest keys alone", honest()),
-        ("Keys chosen by who knows the secret", colliding()),
+        ("Beside other ways", policies_beside_each_other()),
+        ("How much it takes", by_load()),
+        ("Without a flood", honest()),
+        ("Who knows where keys lie", colliding()),
         ("Blocks", blocks()),
     ] {
         println!("## {title}\n\n{}", table.markdown());
