@@ -133,7 +133,7 @@ impl World {
                     outcome.newcomers.add(had);
                 }
                 2 => {
-                    let had = policy.take(hash(REGULAR | i % REGULARS), 1, now);
+                    let had = policy.take(hash(REGULAR | (i % REGULARS)), 1, now);
                     outcome.regulars.add(had);
                 }
                 _ => self.targets_ask(&mut policy, now, &mut outcome),
