@@ -184,18 +184,19 @@ fn in_state(label: u64, state: u64) -> u64 {
 }
 
 impl Table {
-    /// The group of a key. A strict one is the same for all keys that share a
-    /// slot of it: or a key that was evicted found another way in.
+    /// The group of a key. Strict groups do not overlap: what evicts a key has
+    /// then looked at every slot where the key may come back, and none of them
+    /// is fuller. Lenient groups do, so that crowds spread.
     #[inline]
     pub fn group(&self, hash: Hash) -> Group {
         let sets = self.slots / SET;
-        let first = hash.place as usize & (sets - 1);
-        let second = match self.on_full {
-            OnFull::Strict => first ^ 1,
+        let place = hash.place as usize & (sets - 1);
+        let (first, second) = match self.on_full {
+            OnFull::Strict => (place & !1, place | 1),
             OnFull::Lenient => {
                 // Any other set: the upper half of the place chooses which.
                 let step = (((hash.place >> 32) * (sets as u64 - 1)) >> 32) as usize + 1;
-                (first + step) & (sets - 1)
+                (place, (place + step) & (sets - 1))
             }
         };
         Group {
