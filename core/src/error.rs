@@ -20,10 +20,18 @@ pub enum Kind {
     Breaker,
     /// A [`Histogram`](crate::Histogram).
     Histogram,
+    /// [`Permits`](crate::Permits).
+    Permits,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 4] = [Kind::Limiter, Kind::Cache, Kind::Breaker, Kind::Histogram];
+    pub(crate) const ALL: [Kind; 5] = [
+        Kind::Limiter,
+        Kind::Cache,
+        Kind::Breaker,
+        Kind::Histogram,
+        Kind::Permits,
+    ];
 
     /// The number that stands for this kind in a region and in the C face.
     pub fn number(self) -> u32 {
@@ -32,6 +40,7 @@ impl Kind {
             Kind::Cache => 2,
             Kind::Breaker => 3,
             Kind::Histogram => 4,
+            Kind::Permits => 6,
         }
     }
 
@@ -41,13 +50,15 @@ impl Kind {
             .find(|k| u64::from(k.number()) == number)
     }
 
-    /// The name as it appears in messages: `limiter`, `cache`, `breaker`, `histogram`.
+    /// The name as it appears in messages: `limiter`, `cache`, `breaker`,
+    /// `histogram`, `permits`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Limiter => "limiter",
             Kind::Cache => "cache",
             Kind::Breaker => "breaker",
             Kind::Histogram => "histogram",
+            Kind::Permits => "permits",
         }
     }
 }

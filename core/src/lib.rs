@@ -48,6 +48,7 @@ pub mod breaker;
 pub mod cache;
 pub mod histogram;
 pub mod limiter;
+pub mod permits;
 pub mod region;
 
 pub use address::ClientAddress;
@@ -58,6 +59,7 @@ pub use histogram::{Histogram, HistogramOptions, Snapshot};
 pub use key::{join_parts, Key};
 pub use limiter::{headers, take_all, Acquire, HeaderStyle, Limited, Request, Reservation};
 pub use limiter::{Charge, Limiter, LimiterOptions, Rate, Verdict};
+pub use permits::{Lease, Permits, PermitsOptions};
 pub use region::LAYOUT_VERSION;
 pub use region::{Event, EventKind, Events, ObjectInfo, Region, RegionOptions, RegionStats};
 
@@ -70,6 +72,7 @@ pub mod internals {
     pub use crate::hash::Hash;
     pub use crate::histogram::internals as histogram;
     pub use crate::limiter::internals as limiter;
+    pub use crate::permits::words as permits;
     pub use crate::region::{events, lock};
     pub use crate::words::Words;
 }
