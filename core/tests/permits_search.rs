@@ -23,7 +23,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-/// A lease's length, and how far the clock jumps, which is as far.
+/// How far the clock jumps.
 const MS: u64 = 1_000_000;
 const LOCK: usize = 0;
 
@@ -182,8 +182,11 @@ impl Witness for Step<'_> {
 struct World<'a> {
     limit: u64,
     records: usize,
+    /// How long a lease is, in jumps of the clock, and how often that jumps.
+    lease: u64,
     jumps: u64,
     deaths: u64,
+    /// The calls of each process.
     calls: &'a [&'a [Call]],
 }
 
@@ -217,7 +220,7 @@ impl World<'_> {
                 let ask = Ask {
                     tag,
                     limit: self.limit,
-                    lease: 1,
+                    lease: self.lease,
                 };
                 Answer::Acquired(shard.acquire(&ask, &Stuck::default(), step))
             }
@@ -225,7 +228,7 @@ impl World<'_> {
                 shard.release(held.unwrap(), step);
                 Answer::Released
             }
-            Renew => Answer::Renewed(shard.renew(held.unwrap(), 1, step)),
+            Renew => Answer::Renewed(shard.renew(held.unwrap(), self.lease, step)),
         }
     }
 
@@ -397,6 +400,7 @@ fn two_who_acquire_and_release_at_once() {
     let states = World {
         limit: 1,
         records: 2,
+        lease: 1,
         jumps: 0,
         deaths: 0,
         calls: &[
@@ -413,6 +417,7 @@ fn three_with_a_limit_of_two() {
     let states = World {
         limit: 2,
         records: 2,
+        lease: 1,
         jumps: 0,
         deaths: 0,
         calls: &[&[Acquire(1)], &[Acquire(1), Release], &[Acquire(1)]],
@@ -426,6 +431,7 @@ fn leases_that_expire_are_released_and_renewed_too_late() {
     let states = World {
         limit: 1,
         records: 1,
+        lease: 1,
         jumps: 2,
         deaths: 0,
         calls: &[&[Acquire(1), Renew, Release], &[Acquire(1), Renew, Release]],
@@ -439,6 +445,7 @@ fn holders_die_and_their_leases_go_to_others() {
     let states = World {
         limit: 1,
         records: 1,
+        lease: 1,
         jumps: 0,
         deaths: 2,
         calls: &[&[Acquire(1)], &[Acquire(1), Release], &[Acquire(1)]],
@@ -452,6 +459,7 @@ fn holders_die_while_leases_expire() {
     let states = World {
         limit: 1,
         records: 2,
+        lease: 1,
         jumps: 1,
         deaths: 1,
         calls: &[&[Acquire(1), Renew], &[Acquire(1), Release], &[Acquire(1)]],
@@ -465,9 +473,43 @@ fn two_keys_share_the_last_record() {
     let states = World {
         limit: 1,
         records: 1,
+        lease: 1,
         jumps: 1,
         deaths: 1,
         calls: &[&[Acquire(1), Release], &[Acquire(2), Release, Acquire(2)]],
+    }
+    .search();
+    assert!(states > 1_000, "{states}");
+}
+
+/// A renewal that read the clock in time and comes when the lease has been
+/// given to another, in another record.
+#[test]
+fn a_lease_that_was_not_counted_is_not_renewed() {
+    let states = World {
+        limit: 1,
+        records: 2,
+        lease: 2,
+        jumps: 2,
+        deaths: 0,
+        calls: &[&[Acquire(2), Acquire(1), Release, Renew], &[Acquire(1)]],
+    }
+    .search();
+    assert!(states > 1_000, "{states}");
+}
+
+#[test]
+fn all_leases_are_counted_after_one_beyond_them_has_ended() {
+    let states = World {
+        limit: 1,
+        records: 2,
+        lease: 1,
+        jumps: 0,
+        deaths: 0,
+        calls: &[
+            &[Acquire(1)],
+            &[Acquire(2), Release, Acquire(1), Acquire(1)],
+        ],
     }
     .search();
     assert!(states > 1_000, "{states}");
