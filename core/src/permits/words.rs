@@ -117,12 +117,12 @@ impl<W: Words> Shard<'_, W> {
         witness: &impl Witness,
     ) -> Result<Held, Refusal> {
         let answer = self.attempt(ask, stuck, witness);
-        let found_dead = match answer {
-            Err(Refusal::Limit(_)) => self.reap(Some(ask.tag), witness),
-            Err(Refusal::Full(_)) => self.reap(None, witness),
+        let has_room = match answer {
+            Err(Refusal::Limit(_)) => self.reap(Some(ask.tag), witness) < ask.limit,
+            Err(Refusal::Full(_)) => self.reap(None, witness) < self.records as u64,
             _ => false,
         };
-        if found_dead {
+        if has_room {
             return self.attempt(ask, stuck, witness);
         }
         answer
@@ -208,11 +208,11 @@ impl<W: Words> Shard<'_, W> {
         Held { record, word }
     }
 
-    /// Ends leases whose holders are dead, of one key or of all; whether there
-    /// were any. Takes no lock.
-    fn reap(&self, tag: Option<u64>, witness: &impl Witness) -> bool {
+    /// Ends leases whose holders are dead, of one key or of all; how many the
+    /// others are. Takes no lock.
+    fn reap(&self, tag: Option<u64>, witness: &impl Witness) -> u64 {
         let mut living = Living::new(witness.owner());
-        let mut reaped = false;
+        let mut left = 0;
         for record in 0..self.high() {
             let at = self.lease_at(record);
             let word = Word(self.words.load(at, Acquire));
@@ -224,12 +224,13 @@ impl<W: Words> Shard<'_, W> {
             // ended, and the exchange fails.
             let holder = Owner::of_word(self.words.load(self.holder_at(record), Relaxed));
             let is_dead = holder.is_none_or(|holder| living.lacks(holder, witness));
-            if is_dead && self.words.cas(at, word.0, word.freed().0).is_ok() {
+            if !is_dead {
+                left += 1;
+            } else if self.words.cas(at, word.0, word.freed().0).is_ok() {
                 witness.ended(End::Reaped);
-                reaped = true;
             }
         }
-        reaped
+        left
     }
 
     /// Ends a lease; false if it had ended before, or is another process's.
