@@ -42,6 +42,11 @@ fn a_breaker_of_hostile_words_answers_within_its_steps() {
 }
 
 #[test]
+fn permits_of_hostile_words_answer_within_their_steps() {
+    run(5, 20_000);
+}
+
+#[test]
 fn a_histogram_of_hostile_words_answers_within_its_steps() {
     let mut most = drive::Most::default();
     for seed in 1..=2_000u64 {
