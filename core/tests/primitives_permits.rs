@@ -260,6 +260,23 @@ fn max_leases_of_keys_that_nobody_chose_find_room() {
 }
 
 #[test]
+fn keys_at_their_limit_hardly_ever_find_their_shard_full() {
+    const KEYS: u64 = 4_096;
+    let region = Region::options().bytes(4 << 20).private().unwrap();
+    let options = PermitsOptions::new(16).max_leases(KEYS * 16);
+    let permits = region.permits("exports", options).unwrap();
+    let full = (0..KEYS).filter(|key| {
+        let key = key.to_le_bytes();
+        let refused = (0..16).find_map(|_| permits.try_acquire_raw(key).err());
+        assert!(refused.is_none_or(|(reason, _)| reason == Reason::Full));
+        refused.is_some()
+    });
+    // One in a hundred is what chance makes of it.
+    let full = full.count() as u64;
+    assert!(full < KEYS / 50, "{full} of {KEYS}");
+}
+
+#[test]
 fn a_shard_without_room_refuses_and_says_when_there_may_be_some() {
     let region = region();
     let options = PermitsOptions::new(1).max_leases(1).lease(secs(10));
