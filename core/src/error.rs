@@ -22,15 +22,18 @@ pub enum Kind {
     Histogram,
     /// A [`WindowCounter`](crate::WindowCounter).
     Window,
+    /// [`Permits`](crate::Permits).
+    Permits,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [
+    pub(crate) const ALL: [Kind; 6] = [
         Kind::Limiter,
         Kind::Cache,
         Kind::Breaker,
         Kind::Histogram,
         Kind::Window,
+        Kind::Permits,
     ];
 
     /// The number that stands for this kind in a region and in the C face.
@@ -41,6 +44,7 @@ impl Kind {
             Kind::Breaker => 3,
             Kind::Histogram => 4,
             Kind::Window => 5,
+            Kind::Permits => 6,
         }
     }
 
@@ -51,7 +55,7 @@ impl Kind {
     }
 
     /// The name as it appears in messages: `limiter`, `cache`, `breaker`,
-    /// `histogram`, `window`.
+    /// `histogram`, `window`, `permits`.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Limiter => "limiter",
@@ -59,6 +63,7 @@ impl Kind {
             Kind::Breaker => "breaker",
             Kind::Histogram => "histogram",
             Kind::Window => "window",
+            Kind::Permits => "permits",
         }
     }
 }

@@ -48,6 +48,7 @@ pub mod breaker;
 pub mod cache;
 pub mod histogram;
 pub mod limiter;
+pub mod permits;
 pub mod region;
 
 pub use address::ClientAddress;
@@ -59,6 +60,7 @@ pub use key::{join_parts, Key};
 pub use limiter::{headers, take_all, Acquire, HeaderStyle, Limit, Limited, Request, Reservation};
 pub use limiter::{Algorithm, Charge, Limiter, LimiterOptions, OnError, OnFull};
 pub use limiter::{Count, Rate, Rates, RefusedKey, Verdict, WindowCounter, WindowOptions};
+pub use permits::{Lease, Permits, PermitsOptions};
 pub use region::LAYOUT_VERSION;
 pub use region::{Event, EventKind, Events, ObjectInfo, Region, RegionOptions, RegionStats};
 
@@ -71,6 +73,7 @@ pub mod internals {
     pub use crate::hash::Hash;
     pub use crate::histogram::internals as histogram;
     pub use crate::limiter::internals as limiter;
+    pub use crate::permits::words as permits;
     pub use crate::region::{events, lock};
     pub use crate::words::Words;
 }

@@ -12,6 +12,7 @@ use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::cache::{recover, Damaged, Found, New, Read, Shard, ShardGeometry};
 use forebay::internals::limiter::refused;
 use forebay::internals::lock::{Owner, Participant, Stuck};
+use forebay::internals::permits::{self, Ask, End, Held, Refusal, Witness};
 use forebay::internals::{events, Hash, Words};
 use forebay::{EventKind, State};
 use std::cell::Cell;
@@ -738,4 +739,176 @@ fn refused_keys_are_told_rightly_whatever_store_or_step_their_noter_stopped_at()
             }
         }
     }
+}
+
+/// A seat at a time in milliseconds.
+struct At<'a>(&'a Seat, u64);
+
+impl Participant for At<'_> {
+    fn owner(&self) -> Option<Owner> {
+        self.0.owner()
+    }
+
+    fn is_dead(&self, owner: Owner) -> bool {
+        self.0.is_dead(owner)
+    }
+
+    fn give_way(&self) {}
+}
+
+impl Witness for At<'_> {
+    fn now(&self) -> u64 {
+        self.1 * 1_000_000
+    }
+
+    fn seated(&self) -> Option<Owner> {
+        self.owner()
+    }
+
+    fn ended(&self, _: End) {}
+}
+
+const RECORDS: usize = 4;
+/// Leases last ten milliseconds.
+const LEASE: u64 = 10;
+
+fn leases(words: &Fated) -> permits::Shard<'_, Fated> {
+    permits::Shard {
+        words,
+        at: 0,
+        records: RECORDS,
+    }
+}
+
+fn acquire(words: &Fated, seat: &Seat, key: u64, ms: u64) -> Result<Held, Refusal> {
+    let ask = Ask {
+        tag: key,
+        limit: 3,
+        lease: LEASE,
+    };
+    leases(words).acquire(&ask, &Stuck::default(), &At(seat, ms))
+}
+
+/// A shard of permits in use: seat 3 has a lease of key 1, and seat 1 two, one
+/// of which has expired by the time of the operations.
+fn permits_in_use() -> (Arc<Vec<AtomicU64>>, Held, Held) {
+    let words = Arc::new(
+        (0..permits::shard_words(RECORDS))
+            .map(|_| AtomicU64::new(0))
+            .collect(),
+    );
+    let alive = Fated::new(&words, Fate::Lives);
+    let (theirs, mine) = (Seat::new(3), Seat::new(1));
+    acquire(&alive, &mine, 1, 0).unwrap();
+    let their_lease = acquire(&alive, &theirs, 1, 5).unwrap();
+    let my_lease = acquire(&alive, &mine, 1, 5).unwrap();
+    (words, my_lease, their_lease)
+}
+
+impl Seat {
+    fn new(mine: usize) -> Seat {
+        Seat { mine, dead: None }
+    }
+}
+
+/// What seat 1 does with its lease when both are at 12 ms.
+type LeaseOperation = (&'static str, fn(&Fated, &Seat, Held));
+
+const LEASE_OPERATIONS: [LeaseOperation; 4] = [
+    ("acquire", |words, seat, _| {
+        let _ = acquire(words, seat, 1, 12);
+    }),
+    ("acquire of another key", |words, seat, _| {
+        let _ = acquire(words, seat, 2, 12);
+    }),
+    ("release", |words, seat, lease| {
+        leases(words).release(lease, &At(seat, 12));
+    }),
+    ("renew", |words, seat, lease| {
+        leases(words).renew(lease, LEASE, &At(seat, 12));
+    }),
+];
+
+#[test]
+fn permits_survive_death_at_every_store() {
+    let mut deaths = 0;
+    for (name, operation) in LEASE_OPERATIONS {
+        for k in 0.. {
+            let what = format!("{name}, dead at store {k}");
+            let (words, mine, theirs) = permits_in_use();
+            let dying = Fated::new(&words, Fate::Dies(Cell::new(k)));
+            let end = catch_unwind(AssertUnwindSafe(|| operation(&dying, &Seat::new(1), mine)));
+            // What the dead one had is there for others, and nothing else is.
+            let alive = Fated::new(&words, Fate::Lives);
+            let heir = Seat {
+                mine: 2,
+                dead: Some(1),
+            };
+            for _ in 0..2 {
+                assert!(acquire(&alive, &heir, 1, 12).is_ok(), "{what}");
+            }
+            let refused = acquire(&alive, &heir, 1, 12);
+            assert!(matches!(refused, Err(Refusal::Limit(_))), "{what}");
+            let at = At(&Seat::new(3), 12);
+            let renewed = leases(&alive).renew(theirs, LEASE, &at);
+            let renewed = renewed.unwrap_or_else(|| panic!("{what}: the other's lease"));
+            assert!(leases(&alive).release(renewed, &at), "{what}");
+            assert!(acquire(&alive, &heir, 1, 12).is_ok(), "{what}");
+            assert!(acquire(&alive, &heir, 2, 12).is_ok(), "{what}: the room");
+            match end {
+                Ok(()) => break,
+                Err(death) => assert!(death.is::<Death>(), "{name}: panicked at store {k}"),
+            }
+            deaths += 1;
+        }
+    }
+    println!("{deaths} deaths");
+    assert!(deaths >= 14, "only {deaths} deaths");
+}
+
+/// One that is stopped, at every operation, delays no release and no renewal;
+/// with what it has when it goes on there are never more than the limit.
+#[test]
+fn who_is_stopped_among_permits_delays_nobody_and_has_no_more_than_its_own() {
+    let mut pauses = 0;
+    for (name, operation) in LEASE_OPERATIONS {
+        for k in 0.. {
+            let what = format!("{name}, stopped at operation {k}");
+            let (words, mine, theirs) = permits_in_use();
+            let (paused, when_paused) = mpsc::channel();
+            let (resume, when_resumed) = mpsc::channel();
+            let stopped = std::thread::spawn({
+                let words = words.clone();
+                move || {
+                    let fate = Fate::Pauses(Cell::new(k), paused, when_resumed);
+                    operation(&Fated::new(&words, fate), &Seat::new(1), mine);
+                }
+            });
+            let others = Fated::new(&words, Fate::Lives);
+            let was_paused = when_paused.recv().is_ok();
+            let (shard, seat) = (leases(&others), Seat::new(3));
+            let renewed = shard.renew(theirs, LEASE, &At(&seat, 12));
+            let renewed = renewed.unwrap_or_else(|| panic!("{what}: renewing"));
+            assert!(shard.release(renewed, &At(&seat, 12)), "{what}");
+            let mut held: Vec<_> = (0..4)
+                .flat_map(|_| acquire(&others, &seat, 1, 12))
+                .collect();
+            if was_paused {
+                resume.send(()).unwrap();
+            }
+            stopped.join().unwrap();
+            assert!(shard.count(1, 12_000_000) <= 3, "{what}");
+            held.extend((0..4).flat_map(|_| acquire(&others, &seat, 1, 12)));
+            assert_eq!(shard.count(1, 12_000_000), 3, "{what}");
+            for lease in held {
+                assert!(shard.release(lease, &At(&seat, 12)), "{what}");
+            }
+            if !was_paused {
+                break;
+            }
+            pauses += 1;
+        }
+    }
+    println!("{pauses} pauses");
+    assert!(pauses >= 30, "only {pauses} pauses");
 }

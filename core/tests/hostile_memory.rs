@@ -41,6 +41,11 @@ fn a_breaker_of_hostile_words_answers_within_its_steps() {
     run(6, 20_000);
 }
 
+#[test]
+fn permits_of_hostile_words_answer_within_their_steps() {
+    run(5, 20_000);
+}
+
 /// Scripts for one driver.
 fn run_one(driver: fn(&mut drive::Script<'_>, &mut drive::Most)) {
     let mut most = drive::Most::default();

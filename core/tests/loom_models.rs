@@ -11,6 +11,7 @@ use forebay::breaker::Outcome;
 use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::limiter::{Answer, Form, OnFull, Rule, Table, Witness};
 use forebay::internals::lock::{self, Owner, Participant, Stuck};
+use forebay::internals::permits::{self, Ask, End, Held, Shard};
 use forebay::internals::{events, Words};
 use forebay::{EventKind, State};
 use loom::sync::atomic::{fence, AtomicU64};
@@ -383,5 +384,95 @@ fn a_late_failure_does_not_undo_a_probe() {
             breaker::state(&*words).number(),
             words.load(OPENINGS, Relaxed),
         )
+    });
+}
+
+/// Seats above this are dead in the models of permits.
+const LAST_LIVING: usize = 8;
+
+impl Participant for Mortal {
+    fn owner(&self) -> Option<Owner> {
+        Some(Owner::new(self.0, 1))
+    }
+
+    fn is_dead(&self, owner: Owner) -> bool {
+        owner.seat().is_none_or(|seat| seat > LAST_LIVING)
+    }
+
+    fn give_way(&self) {
+        loom::thread::yield_now();
+    }
+}
+
+/// A participant by its seat.
+struct Mortal(usize);
+
+impl permits::Witness for Mortal {
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn seated(&self) -> Option<Owner> {
+        self.owner()
+    }
+
+    fn ended(&self, _: End) {}
+}
+
+/// A shard of one record, and a word that its permit guards.
+const GUARDED: usize = permits::shard_words(1);
+
+fn one_lease(words: &LoomWords) -> Shard<'_, LoomWords> {
+    Shard {
+        words,
+        at: 0,
+        records: 1,
+    }
+}
+
+fn acquire(words: &LoomWords, seat: usize) -> Option<Held> {
+    let ask = Ask {
+        tag: 1,
+        limit: 1,
+        lease: 1_000,
+    };
+    let acquired = one_lease(words).acquire(&ask, &Stuck::default(), &Mortal(seat));
+    acquired.ok()
+}
+
+/// A permit of one at once hands over what its holder did when it is released:
+/// two increments by load and store make two. (Who is refused makes none.)
+#[test]
+fn a_permit_of_one_excludes_and_publishes() {
+    explore(3, [100, 20], [(1, 1), (2, 2)], |exact| {
+        let words = Arc::new(LoomWords::new(GUARDED + 1, exact));
+        let add = |words: &LoomWords, seat: usize| {
+            let Some(held) = acquire(words, seat) else {
+                return 0;
+            };
+            let found = words.load(GUARDED, Relaxed);
+            words.store(GUARDED, found + 1, Relaxed);
+            assert!(one_lease(words).release(held, &Mortal(seat)));
+            1
+        };
+        let other = words.clone();
+        let thread = loom::thread::spawn(move || add(&other, 1));
+        let mine = add(&words, 2);
+        let theirs = thread.join().unwrap();
+        (mine + theirs, words.load(GUARDED, Relaxed))
+    });
+}
+
+/// Two find the one lease of a key with a dead holder: one of them gets it,
+/// and who looks for the dead without the lock never takes it for a dead one's.
+#[test]
+fn the_lease_of_the_dead_goes_to_one() {
+    explore(3, [100, 100], [1], |exact| {
+        let words = Arc::new(LoomWords::new(GUARDED, exact));
+        acquire(&words, LAST_LIVING + 1).unwrap();
+        let other = words.clone();
+        let thread = loom::thread::spawn(move || acquire(&other, 1).is_some());
+        let mine = acquire(&words, 2).is_some();
+        usize::from(mine) + usize::from(thread.join().unwrap())
     });
 }

@@ -85,13 +85,24 @@ fn every_verb_once() {
     let raw = breaker.enter().unwrap().into_raw();
     assert!(breaker.leave(raw, Outcome::Ignored));
 
+    let permits = PermitsOptions::new(1).max_leases(1);
+    let permits = region.permits("permits", permits).unwrap();
+    let mut lease = permits.try_acquire("a").unwrap();
+    assert!(permits.try_acquire("a").is_err() && lease.renew());
+    assert_eq!(permits.in_use("a"), 1);
+    assert!(lease.release());
+    let raw = permits.try_acquire("a").unwrap().into_raw();
+    region.advance(Duration::from_secs(60)).unwrap();
+    assert!(permits.try_acquire("a").is_ok() && !permits.release_raw(raw));
+    assert_eq!((permits.stats().granted, permits.stats().expired), (3, 1));
+
     histogram.record(Duration::from_millis(3));
     assert_eq!(
         histogram.percentile(50.0).unwrap(),
         Some(Duration::from_millis(3))
     );
     assert_eq!(histogram.snapshot().buckets().len(), 1);
-    assert_eq!(region.objects().len(), 4);
+    assert_eq!(region.objects().len(), 5);
     let kinds: Vec<_> = region.events(0).events.iter().map(|e| e.kind).collect();
     assert!(kinds.contains(&EventKind::BreakerOpened));
     assert!(region.stats().used <= region.bytes());
@@ -214,4 +225,34 @@ impl Words for Plain {
         fence(order);
     }
     fn spin(&self) {}
+}
+
+/// What a permit of one guards is handed on by releasing it: a data race
+/// otherwise.
+#[test]
+fn two_threads_on_one_permit() {
+    struct Guarded(std::cell::UnsafeCell<u32>);
+    // SAFETY: touched only under the one permit.
+    unsafe impl Sync for Guarded {}
+
+    let (region, ..) = small();
+    let options = PermitsOptions::new(1).max_leases(1);
+    let permits = region.permits("permits", options).unwrap();
+    let count = Guarded(std::cell::UnsafeCell::new(0));
+    let add = || {
+        let count = &count;
+        let turns = (0..4).filter_map(|_| permits.try_acquire("one").ok());
+        turns.fold(0, |turns, lease| {
+            // SAFETY: nobody else has the permit.
+            unsafe { *count.0.get() += 1 };
+            assert!(lease.release());
+            turns + 1
+        })
+    };
+    let turns = std::thread::scope(|scope| {
+        let other = scope.spawn(add);
+        add() + other.join().unwrap()
+    });
+    assert!(turns > 0);
+    assert_eq!(count.0.into_inner(), turns);
 }

@@ -36,6 +36,7 @@ fn objects_are_listed_in_the_order_of_their_creation_with_the_memory_they_take()
         .unwrap();
     region.breaker("origin", BreakerOptions::new()).unwrap();
     region.histogram("http", None).unwrap();
+    region.permits("exports", PermitsOptions::new(2)).unwrap();
     let objects = region.objects();
     let names: Vec<_> = objects.iter().map(|o| (o.name.as_str(), o.kind)).collect();
     assert_eq!(
@@ -44,16 +45,17 @@ fn objects_are_listed_in_the_order_of_their_creation_with_the_memory_they_take()
             ("api", Kind::Limiter),
             ("pages", Kind::Cache),
             ("origin", Kind::Breaker),
-            ("http", Kind::Histogram)
+            ("http", Kind::Histogram),
+            ("exports", Kind::Permits)
         ]
     );
     assert!(objects[1].bytes <= 128 << 10 && objects[1].bytes > 120 << 10);
     assert_eq!(objects[2].bytes, 512, "as promised");
     let stats = region.stats();
     let taken: u64 = objects.iter().map(|o| o.bytes).sum();
-    assert_eq!(stats.objects, 4);
+    assert_eq!(stats.objects, 5);
     // Each begins at a pair of cache lines.
-    assert!((HEADER_BYTES + taken..HEADER_BYTES + taken + 4 * 128).contains(&stats.used));
+    assert!((HEADER_BYTES + taken..HEADER_BYTES + taken + 5 * 128).contains(&stats.used));
 }
 
 #[test]
@@ -104,8 +106,9 @@ fn an_object_of_one_kind_cannot_be_opened_as_another() {
         .unwrap();
     region.breaker("breaker", BreakerOptions::new()).unwrap();
     region.histogram("histogram", None).unwrap();
+    region.permits("permits", PermitsOptions::new(2)).unwrap();
     type Open = fn(&Region, &str) -> Option<Error>;
-    let ways: [(Kind, Open); 7] = [
+    let ways: [(Kind, Open); 9] = [
         (Kind::Limiter, |r, name| r.limiter(name, budget(1)).err()),
         (Kind::Limiter, |r, name| r.limiter(name, None).err()),
         (Kind::Cache, |r, name| {
@@ -117,8 +120,12 @@ fn an_object_of_one_kind_cannot_be_opened_as_another() {
         }),
         (Kind::Breaker, |r, name| r.breaker(name, None).err()),
         (Kind::Histogram, |r, name| r.histogram(name, None).err()),
+        (Kind::Permits, |r, name| {
+            r.permits(name, PermitsOptions::new(1)).err()
+        }),
+        (Kind::Permits, |r, name| r.permits(name, None).err()),
     ];
-    for found in [Kind::Limiter, Kind::Cache, Kind::Breaker, Kind::Histogram] {
+    for found in ways.map(|(kind, _)| kind) {
         for (wanted, open) in ways {
             let name = found.name();
             match open(&region, name) {

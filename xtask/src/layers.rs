@@ -19,15 +19,22 @@ const MAY: [(&str, &[&str]); 9] = [
 ];
 
 /// Folders of core, and the modules of core that must not be named in them.
-const MUST_NOT: [(&str, &[&str]); 5] = [
-    ("limiter", &["cache", "breaker", "histogram"]),
-    ("cache", &["limiter", "breaker", "histogram"]),
-    ("breaker", &["limiter", "cache", "histogram"]),
-    ("histogram", &["limiter", "cache", "breaker"]),
+const MUST_NOT: [(&str, &[&str]); 6] = [
+    ("limiter", &["cache", "breaker", "histogram", "permits"]),
+    ("cache", &["limiter", "breaker", "histogram", "permits"]),
+    ("breaker", &["limiter", "cache", "histogram", "permits"]),
+    ("histogram", &["limiter", "cache", "breaker", "permits"]),
+    ("permits", &["limiter", "cache", "breaker", "histogram"]),
     // The face of a region opens objects; nothing else in there knows them.
     (
         "region",
-        &["limiter::", "cache::", "breaker::", "histogram::"],
+        &[
+            "limiter::",
+            "cache::",
+            "breaker::",
+            "histogram::",
+            "permits::",
+        ],
     ),
 ];
 

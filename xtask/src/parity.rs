@@ -74,6 +74,7 @@ const OBJECTS: [Object; 7] = [
                 ["fb_histogram_open", "histogram", "histogram", "histogram"],
                 "",
             ),
+            ("permits", ["", "", "", ""], "in Rust only so far"),
             (
                 "objects",
                 ["fb_region_objects", "objects", "objects", "objects"],

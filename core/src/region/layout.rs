@@ -114,6 +114,7 @@ pub const FINGERPRINT: u32 = {
         crate::cache::FORMAT,
         crate::breaker::FORMAT,
         crate::histogram::FORMAT,
+        crate::permits::FORMAT,
     ];
     let mut hash = 0x811c_9dc5u32;
     let mut i = 0;

@@ -26,7 +26,7 @@ use crate::hash::{Hasher, SECRET_BYTES};
 use crate::words::{Span, Words};
 use crate::{
     Breaker, BreakerOptions, Cache, CacheOptions, Error, Histogram, HistogramOptions, Kind,
-    Limiter, LimiterOptions, Result, WindowCounter, WindowOptions,
+    Limiter, LimiterOptions, Permits, PermitsOptions, Result, WindowCounter, WindowOptions,
 };
 use fork_lock::without_forks;
 use layout::*;
@@ -406,6 +406,20 @@ impl Region {
     ) -> Result<Histogram> {
         let _ = options.into();
         Histogram::open(&self.inner, name)
+    }
+
+    /// Opens the permits of this name, creating them if need be. With `None` it
+    /// attaches only. A limit and a lease given here apply to everybody's later
+    /// calls.
+    ///
+    /// # Errors
+    /// As for [`Region::limiter`].
+    pub fn permits(
+        &self,
+        name: &str,
+        options: impl Into<Option<PermitsOptions>>,
+    ) -> Result<Permits> {
+        Permits::open(&self.inner, name, options.into())
     }
 
     /// The objects of the region, in the order of their creation. A damaged

@@ -246,6 +246,13 @@ impl Seats {
         Owner::of_word(self.owner.load(Relaxed))
     }
 
+    /// The same, but `None` for a child of a fork that has not needed a seat.
+    pub fn seated(&self) -> Option<Owner> {
+        // Acquire: as in `mine`.
+        let is_mine = self.generation.load(Acquire) == sys::fork_generation();
+        Owner::of_word(self.owner.load(Relaxed)).filter(|_| is_mine)
+    }
+
     /// Takes a seat for this process if it has none yet.
     fn sit(&self) -> Result<()> {
         let generation = sys::fork_generation();

@@ -17,6 +17,8 @@
 //! | note, top, clear of refused keys | 128; 9 for each of 32; the same |
 //! | enter, leave of a breaker | 64 |
 //! | record of a histogram | 8 |
+//! | acquire, of a shard of R permits | 2 (700 + 4 R + 16) + 4 R |
+//! | release, renew, count of permits | 8; 12; 2 R + 1 |
 //! | write, read of the event ring | 400 + 16; 6 for each of 256 + 16 |
 //!
 //! With an adversary a charge and an entry may start over 64 times, a count be
@@ -31,6 +33,7 @@ use forebay::internals::limiter::{
     refused, Answer, Form, OnFull, Rule, Slices, Table, Witness, GROUP, SLOT_WORDS,
 };
 use forebay::internals::lock::{self, Owner, Participant, Stuck};
+use forebay::internals::permits::{self, Ask, End, Held, Witness as Landlord};
 use forebay::internals::{events, histogram, Hash};
 use forebay::{EventKind, State};
 use std::cell::Cell;
@@ -451,6 +454,94 @@ pub fn histogram(script: &mut Script<'_>, most: &mut Most) {
     }
 }
 
+/// Me, at a time.
+struct At(u64);
+
+impl Participant for At {
+    fn owner(&self) -> Option<Owner> {
+        Me.owner()
+    }
+    fn is_dead(&self, owner: Owner) -> bool {
+        Me.is_dead(owner)
+    }
+    fn give_way(&self) {}
+}
+
+impl Landlord for At {
+    fn now(&self) -> u64 {
+        self.0
+    }
+    fn seated(&self) -> Option<Owner> {
+        self.owner()
+    }
+    fn ended(&self, _: End) {}
+}
+
+/// A shard of permits.
+pub fn permits(script: &mut Script<'_>, most: &mut Most) {
+    let at = 3;
+    let records = script.below(200) + 1;
+    let words = Guarded::new(at + permits::shard_words(records));
+    fill(&words, at, script);
+    let adversary = maybe_adversary(&words, script);
+    let shard = permits::Shard {
+        words: &words,
+        at,
+        records,
+    };
+    let looking = 4 * records as u64;
+    let mut leases: Vec<Held> = Vec::new();
+    while !script.is_over() {
+        let now = At(script.hostile());
+        let tag = u64::from(script.byte() % 4);
+        let lease = match leases.len() {
+            0 => Held {
+                record: script.hostile() as usize,
+                word: permits::Word(script.hostile()),
+            },
+            some => leases[script.below(some)],
+        };
+        match script.byte() % 8 {
+            0..=2 => {
+                let ask = Ask {
+                    tag,
+                    limit: u64::from(script.byte()) + 1,
+                    lease: script.hostile(),
+                };
+                let bound = 2 * (700 + looking + 16) + looking;
+                let (answer, steps) = words.within("acquire", bound, || {
+                    shard.acquire(&ask, &Stuck::default(), &now)
+                });
+                most.saw("acquire", steps);
+                if let Ok(held) = answer {
+                    assert!(held.record < records && !held.word.is_over(now.0));
+                    leases.push(held);
+                }
+            }
+            3 | 4 => {
+                let (_, steps) = words.within("release a permit", 8, || shard.release(lease, &now));
+                most.saw("release a permit", steps);
+            }
+            5 => {
+                let length = script.hostile();
+                let (renewed, steps) =
+                    words.within("renew", 12, || shard.renew(lease, length, &now));
+                most.saw("renew", steps);
+                leases.extend(renewed);
+            }
+            6 => {
+                let bound = 2 * records as u64 + 1;
+                let (count, _) = words.within("count", bound, || shard.count(tag, now.0));
+                assert!(count <= records as u64);
+            }
+            _ => words.poke(at + script.below(words.len() - at), script.hostile()),
+        }
+    }
+    if !adversary {
+        (0..at).for_each(|at| assert_eq!(words.peek(at), 0, "before the permits"));
+    }
+}
+
 /// The event ring and the locks of a header.
 pub fn header(script: &mut Script<'_>, most: &mut Most) {
     let words = Guarded::new(forebay::region::HEADER_BYTES as usize / 8);
@@ -557,7 +648,8 @@ pub fn all(data: &[u8], most: &mut Most) {
     let mut script = Script(data);
     match script.byte() % 8 {
         0..=3 => shard(&mut script, most),
-        4 | 5 => table(&mut script, most),
+        4 => table(&mut script, most),
+        5 => permits(&mut script, most),
         6 => match script.byte() % 4 {
             3 => histogram(&mut script, most),
             2 => refused_keys(&mut script, most),

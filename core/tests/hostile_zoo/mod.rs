@@ -21,7 +21,7 @@ const ENTRY_WORDS: usize = 16;
 const SECRET: std::ops::Range<usize> = 16..40;
 const ENTRY_OFFSET: usize = 7;
 
-pub const OBJECTS: usize = 8;
+pub const OBJECTS: usize = 10;
 
 /// The handles, by their numbers in the directory.
 pub struct Zoo {
@@ -30,6 +30,7 @@ pub struct Zoo {
     caches: [Cache; 2],
     breakers: [Breaker; 2],
     histograms: [Histogram; 2],
+    permits: [Permits; 2],
 }
 
 fn path() -> PathBuf {
@@ -116,11 +117,16 @@ impl Zoo {
             region.breaker(&format!("breaker {n}"), options).unwrap()
         };
         let histogram = |n: &str| region.histogram(&format!("histogram {n}"), None).unwrap();
+        let permits = |n: &str| {
+            let options = PermitsOptions::new(2).max_leases(8);
+            region.permits(&format!("permits {n}"), options).unwrap()
+        };
         Zoo {
             limiters: ["one", "two"].map(limiter),
             caches: ["one", "two"].map(cache),
             breakers: ["one", "two"].map(breaker),
             histograms: ["one", "two"].map(histogram),
+            permits: ["one", "two"].map(permits),
             region: region.clone(),
         }
     }
@@ -132,7 +138,8 @@ impl Zoo {
             0 => self.limit(&self.limiters[which], script),
             1 => cache(&self.caches[which], script),
             2 => enter(&self.breakers[which], script),
-            _ => record(&self.histograms[which], script),
+            3 => record(&self.histograms[which], script),
+            _ => permit(&self.permits[which], script),
         }
         if script.byte().is_multiple_of(8) {
             let ms = Duration::from_millis(u64::from(script.byte()) * 4);
@@ -197,10 +204,16 @@ impl Zoo {
                 let rejected = after.rejected - before.rejected;
                 assert_eq!(after.successes - before.successes + rejected, 1);
             }
-            _ => {
+            3 => {
                 let before = self.histograms[which].snapshot().count();
                 self.histograms[which].record_ns(5);
                 assert_eq!(self.histograms[which].snapshot().count(), before + 1);
+            }
+            _ => {
+                // All keys of a script at their limit leave room.
+                let lease = self.permits[which].try_acquire("newcomer").unwrap();
+                assert_eq!(self.permits[which].in_use("newcomer"), 1);
+                assert!(lease.release());
             }
         }
     }
@@ -279,6 +292,23 @@ fn record(histogram: &Histogram, script: &mut Script<'_>) {
                 snapshot.min(),
             ));
         }
+    }
+}
+
+fn permit(permits: &Permits, script: &mut Script<'_>) {
+    let raw = match permits.try_acquire_raw([script.byte() % 40]) {
+        Ok(raw) => raw,
+        Err(_) => permits::RawLease {
+            record: script.hostile(),
+            word: script.hostile(),
+        },
+    };
+    permits.ends_in_raw(raw);
+    match script.byte() % 4 {
+        // Kept until its time is over.
+        0 => assert!(permits.in_use("a") <= 128),
+        1 => drop(permits.renew_raw(raw)),
+        _ => drop(permits.release_raw(raw)),
     }
 }
 
