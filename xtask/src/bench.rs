@@ -81,7 +81,8 @@ fn page_text(machine: &[(&str, String)], rounds: usize, millis: u64, tables: &st
         "# Performance
 
 forebay beside the crates that programs use today, on the same operations, in one
-process; then how late waiters wake, and what calls allocate, take and execute. This page is written by `cargo xtask bench`; nothing on it is edited by hand.
+process; then how late waiters wake, and what calls allocate, take and execute. This page
+is written by `cargo xtask bench`; nothing on it is edited by hand.
 
 | | |
 |---|---|
