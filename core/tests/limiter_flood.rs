@@ -178,7 +178,7 @@ impl Flood {
                 if self.refunds && had {
                     let (group, ticks) = (flooded.table.group(key), RULE.increment * self.tokens);
                     let now = flooded.now();
-                    flooded.table.refund(&flooded.words, &group, ticks, now);
+                    flooded.table.refund(&flooded.words, &group, now, |_| ticks);
                 }
                 flooded.pass(SECOND / keys);
             }
@@ -394,7 +394,7 @@ fn strict_a_reset_gives_back_what_others_owed_and_a_refund_does_not() {
             true => assert!(flooded.table.reset(&flooded.words, &group, now)),
             false => {
                 let ticks = RULE.increment;
-                flooded.table.refund(&flooded.words, &group, ticks, now);
+                flooded.table.refund(&flooded.words, &group, now, |_| ticks);
             }
         }
         flooded.pass(TICKS);

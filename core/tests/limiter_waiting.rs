@@ -78,6 +78,61 @@ fn acquire_sleeps_until_its_token_is_there() {
     assert_eq!((refused.allowed, refused.retry_after), (false, None));
 }
 
+/// A limiter that gives a token each 10 ms, 50 at once, and has none; somebody
+/// wants all 50 at once while every 10 ms some who want one come by. All wait in
+/// [`Limiter::acquire_async`], looked at each millisecond of a manual clock. In
+/// how many milliseconds the 50 were there, and how many others were served.
+fn fifty_among_ones(ones_at_once: u64, patience: Duration) -> (u64, u64) {
+    let region = still(1 << 20);
+    let limiter = limiter(&region, "l", Rate::per_second(100).burst(50));
+    assert!(limiter.allow_with("key", Charge::cost(50)));
+    let acquire =
+        |cost, timeout| Box::pin(limiter.acquire_async("key", Charge::cost(cost), timeout));
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut waiting, mut large, mut served) = (Vec::new(), None, 0);
+    const COMES_AT: u64 = 1_000;
+    for millisecond in 0..10_000 {
+        if millisecond % 10 == 0 {
+            waiting.extend((0..ones_at_once).map(|_| acquire(1, patience)));
+        }
+        if millisecond == COMES_AT {
+            large = Some(acquire(50, 1000 * SECOND));
+        }
+        if let Some(large) = &mut large {
+            if let Poll::Ready(verdict) = large.as_mut().poll(&mut context) {
+                assert!(verdict.allowed);
+                return (millisecond - COMES_AT, served);
+            }
+        }
+        waiting.retain_mut(|one| match one.as_mut().poll(&mut context) {
+            Poll::Pending => true,
+            Poll::Ready(verdict) => {
+                served += u64::from(verdict.allowed);
+                false
+            }
+        });
+        region.advance(Duration::from_millis(1)).unwrap();
+    }
+    panic!("never served");
+}
+
+#[test]
+fn a_large_request_among_small_ones_waits_for_what_it_costs_and_no_tenth_longer() {
+    // Fifty tokens take 500 ms.
+    for (ones_at_once, patience) in [
+        // As many as there are tokens for, with any patience.
+        (1, 1000 * SECOND),
+        // More than there are tokens for: the queue is as long as they will wait.
+        (2, Duration::from_millis(40)),
+        (5, Duration::from_millis(40)),
+    ] {
+        let (waited, served) = fifty_among_ones(ones_at_once, patience);
+        assert!((500..=550).contains(&waited), "{waited} ms");
+        // Those before it were served, a token each 10 ms; nobody was in between.
+        assert!((99..=105).contains(&served), "{served}");
+    }
+}
+
 struct Unpark(Thread);
 
 impl Wake for Unpark {

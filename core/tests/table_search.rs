@@ -227,13 +227,15 @@ impl World<'_> {
                 let decide = |arrival, now| rule.charge(arrival, now, ticks);
                 match table.advance(&step, &group, now, decide, &step) {
                     Ok(entry) => {
-                        table.undo(&step, &entry, ticks, clock());
+                        let now = clock();
+                        let returns = |word| rule.returns(word, entry.arrival, ticks, now);
+                        table.undo(&step, &entry, now, returns);
                         Answer::Refused(entry.arrival)
                     }
                     Err(answer) => answer,
                 }
             }
-            REFUND => Answer::Refused(table.refund(&step, &group, ticks, clock())),
+            REFUND => Answer::Refused(table.refund(&step, &group, clock(), |_| ticks)),
             PENALTY => {
                 let decide = |arrival: u64, now| Some(arrival.max(now) + ticks);
                 let debt = table.advance(&step, &group, now, decide, &step);
@@ -647,15 +649,15 @@ fn a_charge_is_not_taken_back_from_another_key() {
         let answer = table.charge(&words, &two, rule, TOKEN, TOKEN, &words);
         assert!(matches!(answer, Answer::Admitted(_)), "{answer:?}");
     }
-    assert!(!table.undo(&words, &entry, TOKEN, TOKEN));
+    assert!(!table.undo(&words, &entry, TOKEN, |_| TOKEN));
     let answer = table.charge(&words, &two, rule, TOKEN, TOKEN, &words);
     assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
     // In its own residence it is taken back, and only until it is earned anyhow.
     let entry = table
         .advance(&words, &one, TOKEN, decide, &words)
         .expect("a full bucket");
-    assert!(!table.undo(&words, &entry, TOKEN, entry.arrival));
-    assert!(table.undo(&words, &entry, TOKEN, TOKEN));
+    assert!(!table.undo(&words, &entry, entry.arrival, |_| TOKEN));
+    assert!(table.undo(&words, &entry, TOKEN, |_| TOKEN));
     assert_eq!(table.arrival(&words, &one), TOKEN);
 }
 

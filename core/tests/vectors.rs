@@ -11,6 +11,8 @@ enum Object {
     Cache(Cache),
     Breaker(Breaker),
     Histogram(Histogram),
+    Window(WindowCounter),
+    Permits(Permits),
 }
 
 #[test]
@@ -58,6 +60,7 @@ fn run(case: &Value) {
     assert_eq!(failure, None, "{name}");
     let mut permits = HashMap::new();
     let mut reservations = HashMap::new();
+    let mut leases = HashMap::new();
     for (i, step) in case["steps"].as_array().unwrap().iter().enumerate() {
         let at = format!("{name}, step {i}: {step}");
         if let Some(by) = step.get("advance_ns") {
@@ -74,6 +77,8 @@ fn run(case: &Value) {
             match &objects[on] {
                 Object::Limiter(limiter) => limiter_step(limiter, &mut reservations, step, &at),
                 Object::Cache(cache) => cache_step(&region, cache, step, &at),
+                Object::Window(window) => window_step(window, step, &at),
+                Object::Permits(permits) => permits_step(permits, &mut leases, step, &at),
                 Object::Breaker(breaker) => breaker_step(breaker, &mut permits, step, &at),
                 Object::Histogram(histogram) => {
                     histogram_step(histogram, step, &at);
@@ -110,6 +115,9 @@ fn open(region: &Region, name: &str, options: &Value) -> Result<Object> {
             }
             if let Some(n) = number("max_keys") {
                 o = o.max_keys(n);
+            }
+            if let Some(show) = options["show_keys"].as_bool() {
+                o = o.show_keys(show);
             }
             Object::Limiter(region.limiter(name, o)?)
         }
@@ -161,6 +169,23 @@ fn open(region: &Region, name: &str, options: &Value) -> Result<Object> {
             Object::Breaker(region.breaker(name, o)?)
         }
         "histogram" => Object::Histogram(region.histogram(name, None)?),
+        "window" => {
+            let mut o = WindowOptions::new();
+            if let Some(n) = number("max_keys") {
+                o = o.max_keys(n);
+            }
+            Object::Window(region.window(name, o)?)
+        }
+        "permits" => {
+            let mut o = PermitsOptions::new(number("limit").unwrap());
+            if let Some(t) = time("lease_ns") {
+                o = o.lease(t);
+            }
+            if let Some(n) = number("max_leases") {
+                o = o.max_leases(n);
+            }
+            Object::Permits(region.permits(name, o)?)
+        }
         other => panic!("unknown kind {other}"),
     })
 }
@@ -325,11 +350,115 @@ fn limiter_step(
             Ok(found) => verdict(found),
             Err(limited) => assert_eq!(limited.to_string(), step["message"], "{at}"),
         },
+        "clear" => limiter.clear(),
+        "forget_refused" => limiter.forget_refused(),
+        "top_refused" => {
+            let found = limiter.top_refused().into_iter().map(|refused| {
+                serde_json::json!({
+                    "count": refused.count, "over": refused.over,
+                    "key": refused.key.map(|key| String::from_utf8(key).unwrap()),
+                })
+            });
+            assert_eq!(found.collect::<Value>(), step["expect"], "{at}");
+        }
         "stats" => {
             let s = limiter.stats();
             let found = serde_json::json!({
                 "admitted": s.admitted, "refused": s.refused, "evicted_live": s.evicted_live,
                 "unknown_tier": s.unknown_tier, "contended": s.contended, "slots": s.slots,
+            });
+            subset(&step["expect"], found, at);
+        }
+        other => panic!("{at}: cannot {other}"),
+    }
+}
+
+fn window_step(window: &WindowCounter, step: &Value, at: &str) {
+    let key = || bytes(step, "key").unwrap();
+    let time = |field: &str| Duration::from_nanos(step[field].as_u64().unwrap());
+    let hits = step["hits"].as_u64().unwrap_or(1);
+    let count = |count: Count| {
+        serde_json::json!({
+            "count": count.count, "resets_in_ns": nanoseconds(Some(count.resets_in)),
+        })
+    };
+    match step["do"].as_str().unwrap() {
+        "hit" => match window.hit_with(key(), time("window_ns"), hits, step["limit"].as_u64()) {
+            Ok(hit) => {
+                let counted = hit.is_ok();
+                let mut found = count(hit.unwrap_or_else(|count| count));
+                found["counted"] = counted.into();
+                subset(&step["expect"], found, at);
+            }
+            Err(error) => {
+                assert_eq!(error.code().name(), step["code"], "{at}");
+                assert_eq!(error.to_string(), step["message"], "{at}");
+            }
+        },
+        "get" => subset(&step["expect"], count(window.get(key())), at),
+        "decrement" => subset(&step["expect"], count(window.decrement(key(), hits)), at),
+        "reset" => assert_eq!(window.reset(key()), step["expect"], "{at}"),
+        "block" => window.block(key(), time("for_ns")),
+        "blocked_for" => {
+            let wait = nanoseconds(Some(window.blocked_for(key())));
+            assert_eq!(wait, step["expect_ns"], "{at}");
+        }
+        "unblock" => assert_eq!(window.unblock(key()), step["expect"], "{at}"),
+        "clear" => window.clear(),
+        "stats" => {
+            let s = window.stats();
+            let found = serde_json::json!({
+                "hits": s.hits, "refused": s.refused, "evicted_live": s.evicted_live,
+                "contended": s.contended, "slots": s.slots,
+            });
+            subset(&step["expect"], found, at);
+        }
+        other => panic!("{at}: cannot {other}"),
+    }
+}
+
+fn permits_step(
+    permits: &Permits,
+    leases: &mut HashMap<String, permits::RawLease>,
+    step: &Value,
+    at: &str,
+) {
+    let key = || bytes(step, "key").unwrap();
+    let lease = || step["lease"].as_str().unwrap().to_owned();
+    match step["do"].as_str().unwrap() {
+        "try_acquire" => match permits.try_acquire(key()) {
+            Ok(lease) => {
+                assert_eq!(step["expect"], "lease", "{at}");
+                leases.insert(step["as"].as_str().unwrap().to_owned(), lease.into_raw());
+            }
+            Err(refused) => {
+                let found = serde_json::json!({
+                    "refused": refused.reason.name(),
+                    "retry_after_ns": nanoseconds(refused.retry_after),
+                });
+                subset(&step["expect"], found, at);
+            }
+        },
+        "release" => assert_eq!(
+            permits.release_raw(leases[&lease()]),
+            step["expect"],
+            "{at}"
+        ),
+        "renew" => {
+            let renewed = permits.renew_raw(leases[&lease()]);
+            assert_eq!(renewed.is_some(), step["expect"], "{at}");
+            leases.extend(renewed.map(|renewed| (lease(), renewed)));
+        }
+        "ends_in" => {
+            let ends = nanoseconds(Some(permits.ends_in_raw(leases[&lease()])));
+            assert_eq!(ends, step["expect_ns"], "{at}");
+        }
+        "in_use" => assert_eq!(permits.in_use(key()), step["expect"], "{at}"),
+        "stats" => {
+            let s = permits.stats();
+            let found = serde_json::json!({
+                "granted": s.granted, "refused": s.refused, "full": s.full, "busy": s.busy,
+                "expired": s.expired, "reaped": s.reaped,
             });
             subset(&step["expect"], found, at);
         }

@@ -34,7 +34,7 @@ enum Order : std::uint64_t { run = 0, rest = 1, quit = 2 };
 enum Operation : std::uint64_t { op_get = 1, op_set, op_delete, op_clear, op_take, op_break, op_record };
 constexpr std::uint64_t yes = 1, no = 2, wrong = ~std::uint64_t{0};
 enum Answer : std::uint64_t { success = 1, failure, rejected, late };
-constexpr std::uint32_t keys = 2048, hot_keys = 48, buckets = 20'000, hot_buckets = 2;
+constexpr std::uint32_t keys = 2048, hot_keys = 48, buckets = 20'000, hot_buckets = 4;
 constexpr std::uint32_t durations = 16, largest = 3800;
 
 std::uint64_t now() {
@@ -145,11 +145,11 @@ private:
 
     void step() {
         const auto draw = below(100);
-        if (draw < 43) {
+        if (draw < 37) {
             get();
-        } else if (draw < 65) {
+        } else if (draw < 59) {
             set();
-        } else if (draw < 71) {
+        } else if (draw < 65) {
             const auto key = this->key();
             const auto name = "k" + std::to_string(key);
             const auto call = invoke(op_delete, key);

@@ -17,7 +17,7 @@ const [REST, QUIT] = [1, 2]
 const [GET, SET, DELETE, , TAKE, BREAK, RECORD_NS] = [1, 2, 3, 4, 5, 6, 7]
 const [YES, NO, WRONG] = [1n, 2n, 2n ** 64n - 1n]
 const [SUCCESS, FAILURE, REJECTED, LATE] = [1n, 2n, 3n, 4n]
-const [KEYS, HOT_KEYS, BUCKETS, HOT_BUCKETS, DURATIONS] = [2048, 48, 20_000, 2, 16]
+const [KEYS, HOT_KEYS, BUCKETS, HOT_BUCKETS, DURATIONS] = [2048, 48, 20_000, 4, 16]
 const LARGEST = 3800
 
 /** The value of this key, id and length. */
@@ -161,9 +161,9 @@ class Worker {
 
   step() {
     const draw = this.random(100)
-    if (draw < 43) this.get()
-    else if (draw < 65) this.set()
-    else if (draw < 71) this.delete()
+    if (draw < 37) this.get()
+    else if (draw < 59) this.set()
+    else if (draw < 65) this.delete()
     else if (draw < 83) this.take()
     else if (draw < 90) this.call()
     else this.measure()

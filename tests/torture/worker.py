@@ -17,7 +17,7 @@ RUN, REST, QUIT = 0, 1, 2
 GET, SET, DELETE, CLEAR, TAKE, BREAK, RECORD_NS = range(1, 8)
 YES, NO, WRONG = 1, 2, 2**64 - 1
 SUCCESS, FAILURE, REJECTED, LATE = 1, 2, 3, 4
-KEYS, HOT_KEYS, BUCKETS, HOT_BUCKETS, DURATIONS, LARGEST = 2048, 48, 20_000, 2, 16, 3800
+KEYS, HOT_KEYS, BUCKETS, HOT_BUCKETS, DURATIONS, LARGEST = 2048, 48, 20_000, 4, 16, 3800
 
 #: What the words of a value are mixed with, by their places.
 MASK = int.from_bytes(
@@ -131,7 +131,7 @@ class Worker:
     def work(self) -> None:
         """Works until it is told to end."""
         steps = [self.get, self.set, self.delete, self.take, self.call, self.record]
-        weights = [43, 22, 6, 12, 7, 10]
+        weights = [37, 22, 6, 18, 7, 10]
         words = self.words
         while True:
             order = words[ORDER]

@@ -38,7 +38,14 @@ pub fn bench(args: Vec<String>) -> Result<()> {
     let rounds = options.rounds.unwrap_or(rounds);
     let millis = options.millis.unwrap_or(millis);
 
-    run(cargo().args(["build", "--release", "--package", "forebay-benches"]))?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "forebay-benches",
+        "--package",
+        "forebay-stepper",
+    ]))?;
     let machine = machine();
     let tables = target().join("performance-tables.md");
     let program = target()
@@ -49,11 +56,16 @@ pub fn bench(args: Vec<String>) -> Result<()> {
         .args(["--millis", &millis.to_string()])
         .arg("--markdown")
         .arg(&tables))?;
+    // Also in a quick run: it takes a second, and no quiet machine.
+    let stepper = target().join("release/forebay-stepper");
+    let instructions = output(Command::new(stepper).arg("count"))?;
+    print!("{instructions}");
     if options.quick {
         return Ok(());
     }
     let tables = std::fs::read_to_string(&tables)
-        .with_context(|| format!("cannot read {}", tables.display()))?;
+        .with_context(|| format!("cannot read {}", tables.display()))?
+        + &instructions;
     let page = root().join("docs").join("performance.md");
     write(&page, &page_text(&machine, rounds, millis, &tables))?;
     println!("written: {}", page.display());
@@ -69,7 +81,8 @@ fn page_text(machine: &[(&str, String)], rounds: usize, millis: u64, tables: &st
         "# Performance
 
 forebay beside the crates that programs use today, on the same operations, in one
-process. This page is written by `cargo xtask bench`; nothing on it is edited by hand.
+process; then how late waiters wake, and what calls allocate, take and execute. This page
+is written by `cargo xtask bench`; nothing on it is edited by hand.
 
 | | |
 |---|---|

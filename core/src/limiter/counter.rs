@@ -4,8 +4,8 @@
 use super::options::{Algorithm, LimiterOptions};
 use super::rate::Rate;
 use super::rule::{ticks_of, Rule};
-use super::window::{nanoseconds, window_end, Form};
-use super::{ticks_in, Counting, Limiter, ADMITTED, AT_STATS, CONTENDED, REFUSED};
+use super::window::{nanoseconds, window_of, Form};
+use super::{Counting, Limiter, ADMITTED, AT_STATS, CONTENDED, REFUSED};
 use crate::region::Inner;
 use crate::{stripes, Error, Key, Kind, Result};
 use std::sync::Arc;
@@ -169,7 +169,7 @@ impl WindowCounter {
     pub fn decrement(&self, key: impl Key, hits: u64) -> Count {
         let (group, now) = (self.slots.group(&key), self.now());
         let words = &self.slots.object.words;
-        count_of(self.slots.table.refund(words, &group, hits, now), now)
+        count_of(self.slots.table.refund(words, &group, now, |_| hits), now)
     }
 
     /// Ends the key's window, and its block; false if it had neither.
@@ -235,17 +235,12 @@ fn rule(window: Duration) -> Result<Rule> {
 }
 
 fn count_of(word: u64, now: u64) -> Count {
-    let any = Rule {
-        form: Form::Fixed,
-        increment: ticks_in(Duration::from_millis(1)),
-        burst: Form::Fixed.most(),
-    };
-    let resets_in = match word > Form::Fixed.floor(now) {
-        true => window_end(word).saturating_sub(nanoseconds(now)),
-        false => 0,
-    };
+    if word <= Form::Fixed.floor(now) {
+        return Count::default();
+    }
+    let (count, end) = window_of(word);
     Count {
-        count: Form::Fixed.most() - any.remaining(word, now),
-        resets_in: Duration::from_nanos(resets_in),
+        count,
+        resets_in: Duration::from_nanos(end.saturating_sub(nanoseconds(now))),
     }
 }

@@ -218,7 +218,7 @@ impl Limiter {
         self.each(key, charge, |table, group, asked| {
             let tokens = charge.cost.min(asked.rule.burst);
             let amount = asked.rule.amount(tokens).unwrap_or(0);
-            table.refund(&self.object.words, group, amount, asked.now)
+            table.refund(&self.object.words, group, asked.now, |_| amount)
         })
     }
 

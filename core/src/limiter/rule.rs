@@ -207,6 +207,19 @@ impl Rule {
         }
     }
 
+    /// How much of an amount may be given back that a call took when it made
+    /// the word `then`, and that was not used. While others have taken places
+    /// after it that are yet to come, only what lies between: or as much again
+    /// could be used at their time (as x/time/rate of Go has it).
+    pub fn returns(&self, word: u64, then: u64, amount: u64, now: u64) -> u64 {
+        match self.form {
+            Form::Bucket if word <= now + self.tolerance() => amount,
+            Form::Bucket => amount.saturating_sub(word.saturating_sub(then)),
+            form if form.counts_those_of(word, then) => amount,
+            _ => 0,
+        }
+    }
+
     /// Tokens that are there at `now`.
     pub fn remaining(&self, word: u64, now: u64) -> u64 {
         match self.form {

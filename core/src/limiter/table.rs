@@ -327,14 +327,21 @@ impl Table {
         Err(Answer::Contended)
     }
 
-    /// Gives this amount back to the key's bucket, which is never more than full
-    /// at `now`, the clock's own reading; the arrival time that it then has.
-    pub fn refund<W: Words>(&self, words: &W, group: &Group, amount: u64, now: u64) -> u64 {
+    /// Gives as much back to the key's bucket as `amount` says for its arrival
+    /// time; it is never more than full at `now`, the clock's own reading. The
+    /// arrival time that it then has.
+    pub fn refund<W: Words>(
+        &self,
+        words: &W,
+        group: &Group,
+        now: u64,
+        amount: impl Fn(u64) -> u64,
+    ) -> u64 {
         let floor = self.form.floor(now);
         for turn in 0..TURNS {
             match self.find(words, group, floor) {
                 Found::Live(slot) if slot.arrival() > floor => {
-                    if let Some(arrival) = self.give_back(words, slot, amount, now) {
+                    if let Some(arrival) = self.give_back(words, slot, now, &amount) {
                         return arrival;
                     }
                     give_way(words, turn);
@@ -346,10 +353,16 @@ impl Table {
         self.arrival(words, group)
     }
 
-    /// Takes back what a call wrote a moment ago: gives this amount back if the
-    /// slot still is the same key's, in the same residence. False if it is not,
-    /// or if the clock has passed what was written.
-    pub fn undo<W: Words>(&self, words: &W, entry: &Entry, amount: u64, now: u64) -> bool {
+    /// Takes back what a call wrote a moment ago: gives as much back as `amount`
+    /// says if the slot still is the same key's, in the same residence. False if
+    /// it is not, or if the clock has passed what was written.
+    pub fn undo<W: Words>(
+        &self,
+        words: &W,
+        entry: &Entry,
+        now: u64,
+        amount: impl Fn(u64) -> u64,
+    ) -> bool {
         let floor = self.form.floor(now);
         for turn in 0..TURNS {
             let time = words.load(entry.at, Acquire);
@@ -362,7 +375,7 @@ impl Table {
             if label != entry.label || !slot.is_labelled() || floor >= entry.arrival {
                 return false;
             }
-            if slot.arrival() <= floor || self.give_back(words, slot, amount, now).is_some() {
+            if slot.arrival() <= floor || self.give_back(words, slot, now, &amount).is_some() {
                 return true;
             }
             give_way(words, turn);
@@ -372,7 +385,14 @@ impl Table {
 
     /// Gives an amount back to a slot that is not full at `now`: its arrival
     /// time, or `None` if somebody else changed it.
-    fn give_back<W: Words>(&self, words: &W, slot: Slot, amount: u64, now: u64) -> Option<u64> {
+    fn give_back<W: Words>(
+        &self,
+        words: &W,
+        slot: Slot,
+        now: u64,
+        amount: impl Fn(u64) -> u64,
+    ) -> Option<u64> {
+        let amount = amount(slot.arrival());
         let arrival = self.form.give_back(slot.arrival(), amount, now);
         let exchange = words.cas(slot.at, slot.time, with_arrival(slot.time, arrival));
         exchange.is_ok().then_some(arrival)

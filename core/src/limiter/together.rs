@@ -3,6 +3,7 @@
 use super::rate::MOST_RATES;
 use super::table::{Entry, Table};
 use super::verdict::{Asked, Charge, Verdict};
+use super::window::Form;
 use super::{ticks_of, Limiter, ADMITTED, AT_STATS, REFUSED};
 use crate::{stripes, Error, Key, Result};
 use std::cell::Cell;
@@ -222,7 +223,9 @@ impl<'a> Request<'a> {
         for part in 0..self.count {
             if let (Some(entry), Some(amount)) = (&self.entries[part], self.parts[part].amount) {
                 let words = &self.limiter.object.words;
-                self.table(part).undo(words, entry, amount, now);
+                let rule = self.parts[part].rule;
+                let returns = |word| rule.returns(word, entry.arrival, amount, now);
+                self.table(part).undo(words, entry, now, returns);
             }
         }
     }
@@ -236,14 +239,40 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Gives back what was charged some time ago.
-    pub(super) fn refund(&mut self, now: u64) {
-        for part in 0..self.count {
-            let (table, asked) = (self.table(part), &self.parts[part]);
+    /// Gives back what was charged some time ago, when the words became `then`.
+    pub(super) fn refund(&self, then: &[u64; MOST_RATES], now: u64) {
+        for (part, then) in then.iter().enumerate().take(self.count) {
+            let asked = &self.parts[part];
             if let (Some(group), Some(amount)) = (self.limiter.bucket(asked), asked.amount) {
-                table.refund(&self.limiter.object.words, &group, amount, now);
+                let returns = |word| asked.rule.returns(word, *then, amount, now);
+                let words = &self.limiter.object.words;
+                self.table(part).refund(words, &group, now, returns);
             }
         }
+    }
+
+    /// The words as the charge left them.
+    pub(super) fn words(&self) -> [u64; MOST_RATES] {
+        self.entries
+            .map(|entry| entry.map_or(0, |entry| entry.arrival))
+    }
+
+    /// The words as the charge left them, as far as they can be told from the
+    /// time that it was given, in ticks: of several rates, it is the time of the
+    /// slowest.
+    pub(super) fn words_at(&mut self, due: u64) -> [u64; MOST_RATES] {
+        self.look();
+        let mut then = [0; MOST_RATES];
+        for (then, asked) in then.iter_mut().zip(&self.parts[..self.count]) {
+            let slowest = due + asked.rule.tolerance();
+            *then = match asked.rule.form {
+                Form::Bucket if asked.arrival < slowest && self.count > 1 => 0,
+                Form::Bucket => slowest,
+                _ if asked.due().is_some_and(|at| at >= due) => asked.arrival,
+                _ => 0,
+            };
+        }
+        then
     }
 
     /// The part that the answer is about: of those that refuse the one with the

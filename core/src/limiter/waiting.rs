@@ -2,6 +2,7 @@
 //! once and acts later. So whoever came first is served first, and a large
 //! request is not overtaken by small ones for ever.
 
+use super::rate::MOST_RATES;
 use super::rule::{LONGEST_REFILL, TICKS};
 use super::together::hold;
 use super::verdict::{Asked, Charge, Verdict};
@@ -22,6 +23,8 @@ pub struct Reservation {
     first: Asked,
     telling: Asked,
     cost: u64,
+    /// The words as it left them.
+    then: [u64; MOST_RATES],
     /// When to act, in nanoseconds of the region's clock.
     due: u64,
 }
@@ -39,15 +42,16 @@ impl Reservation {
     }
 
     /// Gives the tokens back; false if it was time to act already. Those who
-    /// reserved after it keep their times. In a window nobody passes over a
-    /// place that was given up: who comes later waits for its time.
+    /// reserved after it keep their times, and of a bucket's tokens as many are
+    /// given back as they did not take after it. In a window nobody passes over
+    /// a place that was given up: who comes later waits for its time.
     pub fn cancel(self) -> bool {
         let now = self.limiter.object.region.clock.now();
         if now >= self.due {
             return false;
         }
-        let mut request = self.limiter.request_of(self.first, self.cost);
-        request.refund(ticks_of(now));
+        let request = self.limiter.request_of(self.first, self.cost);
+        request.refund(&self.then, ticks_of(now));
         true
     }
 
@@ -125,6 +129,7 @@ impl Limiter {
                 first,
                 telling: *request.telling(true),
                 cost: charge.cost,
+                then: request.words(),
                 // A tick more than the nanosecond's own is the next one.
                 due: due.div_ceil(TICKS) - 1,
             }),
@@ -141,11 +146,13 @@ impl Limiter {
             ..charge
         };
         let asked = self.asked(&key, charge);
+        let then = self.request_of(asked, charge.cost).words_at(ticks_of(due));
         let reservation = Reservation {
             limiter: self.clone(),
             first: asked,
             telling: asked,
             cost: charge.cost,
+            then,
             due,
         };
         reservation.cancel()

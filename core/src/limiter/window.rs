@@ -153,9 +153,9 @@ impl Slices {
     }
 }
 
-/// When a fixed window ends, in nanoseconds.
-pub fn window_end(word: u64) -> u64 {
-    (word >> COUNT_BITS) * MILLISECOND
+/// What a fixed window has seen, and when it ends, in nanoseconds.
+pub fn window_of(word: u64) -> (u64, u64) {
+    (word & COUNT, (word >> COUNT_BITS) * MILLISECOND)
 }
 
 /// A window's limit: tokens, and nanoseconds.
@@ -254,6 +254,15 @@ impl Form {
                 }
                 (number << slices.width()) + counts
             }
+        }
+    }
+
+    /// Whether tokens that a word counted are still among those of a later one.
+    pub fn counts_those_of(&self, later: u64, word: u64) -> bool {
+        match self {
+            Form::Fixed => later >> COUNT_BITS == word >> COUNT_BITS,
+            // Those that are too old are not given back.
+            _ => true,
         }
     }
 
@@ -357,7 +366,7 @@ impl Form {
                 }
             }
             _ if word & COUNT == 0 => 0,
-            _ => window_end(word),
+            _ => window_of(word).1,
         };
         end.saturating_sub(ns)
     }

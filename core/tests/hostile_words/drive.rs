@@ -365,14 +365,14 @@ pub fn table(script: &mut Script<'_>, most: &mut Most) {
                 most.saw("advance", steps);
                 if let Ok(entry) = entry {
                     words.within("undo", bound(600), || {
-                        table.undo(&words, &entry, amount, now)
+                        table.undo(&words, &entry, now, |_| amount)
                     });
                 }
             }
             5 => {
                 let amount = script.hostile() >> 3;
                 let (_, steps) = words.within("refund", bound(600), || {
-                    table.refund(&words, &group, amount, now)
+                    table.refund(&words, &group, now, |_| amount)
                 });
                 most.saw("refund", steps);
             }

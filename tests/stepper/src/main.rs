@@ -5,6 +5,7 @@
 //! - [`steps`]: death after each instruction, and of repairers in turn.
 //! - [`opening`]: death at each system call of opening a region.
 //! - [`survivor`]: what the next one must find and be able to do.
+//! - [`count`]: the same steps, counted for hot calls: `cargo xtask bench`.
 
 fn main() -> std::process::ExitCode {
     match platform::main() {
@@ -24,6 +25,8 @@ mod platform {
     }
 }
 
+#[cfg(target_os = "linux")]
+mod count;
 #[cfg(target_os = "linux")]
 mod image;
 #[cfg(target_os = "linux")]
@@ -46,7 +49,7 @@ mod platform {
     use crate::steps::{self, Size, Tally};
     use crate::watch::Watch;
     use crate::world::World;
-    use crate::{opening, survivor, trace};
+    use crate::{count, opening, survivor, trace};
     use anyhow::{bail, ensure, Result};
     use std::os::unix::fs::DirBuilderExt;
     use std::path::{Path, PathBuf};
@@ -85,11 +88,13 @@ mod platform {
             ["victim", name, path] => steps::be_victim(name, Path::new(path)),
             ["opener", name, path] => opening::be_victim(name, Path::new(path)),
             ["next", name, path] => opening::be_next(name, Path::new(path)),
+            ["counted", call] => count::be_victim(call),
+            ["count"] => print_counts(),
             [] => run(false, ""),
             ["--quick"] => run(true, ""),
             [only] => run(false, only),
             ["--quick", only] => run(true, only),
-            _ => bail!("usage: forebay-stepper [--quick] [PART OF AN OPERATION'S NAME]"),
+            _ => bail!("usage: forebay-stepper [--quick] [PART OF AN OPERATION'S NAME] | count"),
         }
     }
 
@@ -104,12 +109,24 @@ mod platform {
         return Some("only x86-64 and aarch64 are known to step right");
     }
 
-    fn run(quick: bool, only: &str) -> Result<()> {
+    /// Why nothing can be stepped here, if so.
+    fn skipped() -> Option<String> {
         if let Err(error) = trace::is_allowed() {
-            println!("SKIPPED: processes cannot be traced here: {error:#}");
-            return Ok(());
+            return Some(format!("processes cannot be traced here: {error:#}"));
         }
-        if let Some(why) = lacks() {
+        lacks().map(str::to_owned)
+    }
+
+    fn print_counts() -> Result<()> {
+        match skipped() {
+            Some(why) => println!("## Instructions\n\nNot counted: {why}.\n"),
+            None => print!("{}", count::count()?),
+        }
+        Ok(())
+    }
+
+    fn run(quick: bool, only: &str) -> Result<()> {
+        if let Some(why) = skipped() {
             println!("SKIPPED: {why}");
             return Ok(());
         }

@@ -45,10 +45,10 @@ impl<'a> Player<'a> {
     /// A random call. The log must have room.
     pub fn step(&mut self) {
         match self.random.below(1000) {
-            0..430 => self.get(),
-            430..650 => self.set(),
-            650..710 => self.delete(),
-            710..830 => self.take(),
+            0..370 => self.get(),
+            370..590 => self.set(),
+            590..650 => self.delete(),
+            650..830 => self.take(),
             830..900 => self.call(),
             _ => self.record(),
         }

@@ -2,6 +2,7 @@
 
 use crate::log::Operation;
 use crate::run::Seen;
+use crate::world::{BURST, HOT_BUCKETS};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -29,6 +30,11 @@ pub struct Report {
     resets: u64,
     evictions: u64,
     evicted_live: u64,
+    /// Takes summed against the bound; those of empty buckets; those left out.
+    summed: [u64; 3],
+    fullest: u64,
+    /// Tokens that each hot bucket gave in the whole run, and the most it may.
+    pub hot_buckets: [(u64, u64); HOT_BUCKETS as usize],
     batches: u64,
     /// How often the seats were counted.
     pub seat_counts: u64,
@@ -55,6 +61,9 @@ impl Report {
             resets: 0,
             evictions: 0,
             evicted_live: 0,
+            summed: [0; 3],
+            fullest: 0,
+            hot_buckets: Default::default(),
             batches: 0,
             seat_counts: 0,
             values_at_rest: 0,
@@ -77,6 +86,14 @@ impl Report {
         self.resets += seen.resets;
         self.evictions += seen.evictions;
         self.evicted_live += seen.evicted_live;
+        for (sum, count) in self.summed.iter_mut().zip([
+            seen.bound.summed,
+            seen.of_empty_buckets,
+            seen.bound.left_out,
+        ]) {
+            *sum += count;
+        }
+        self.fullest = self.fullest.max(seen.bound.fullest);
         self.batches += 1;
     }
 
@@ -95,11 +112,12 @@ impl Report {
     pub fn line(&self) -> String {
         let (kills, in_lock) = self.kills();
         format!(
-            "{:6.1} s: {kills} kills ({:.0}/s), {in_lock} in a lock, {} in a call; {} calls; no violation",
+            "{:6.1} s: {kills} kills ({:.0}/s), {in_lock} in a lock, {} in a call; {} calls, {} takes summed against the bound; no violation",
             self.seconds,
             kills as f64 / self.seconds.max(0.1),
             self.killed.iter().sum::<u64>(),
-            self.calls()
+            self.calls(),
+            self.summed[0]
         )
     }
 
@@ -142,6 +160,31 @@ impl Report {
         row("writes that found their shard held", self.busy.to_string());
         row("entries evicted", self.evictions.to_string());
         row("live buckets evicted", self.evicted_live.to_string());
+        let takes = self.answered[Operation::Take as usize - 1];
+        let [summed, empty, left_out] = self.summed;
+        row(
+            "limiter takes checked against the bound",
+            format!(
+                "{}: {summed} admitted and summed, {} refused",
+                takes - left_out,
+                takes - left_out - summed
+            ),
+        );
+        row(
+            "of those admitted, by buckets that refused others meanwhile",
+            empty.to_string(),
+        );
+        row("admitted in more than 1 ms: left out", left_out.to_string());
+        row(
+            "the most that an interval gave beyond rate × interval",
+            format!("{} tokens; burst {BURST}", self.fullest),
+        );
+        for (key, (spent, most)) in self.hot_buckets.iter().enumerate() {
+            row(
+                &format!("bucket b{key} in the whole run"),
+                format!("gave {spent} of at most {most} tokens"),
+            );
+        }
         row(
             "rests at which everything was checked",
             self.batches.to_string(),
@@ -207,6 +250,10 @@ impl Report {
             ),
             ("calls of the survivors, each checked", calls),
             ("cached values compared with what was set", hits),
+            (
+                "limiter takes summed against burst + rate × time, for every interval",
+                thousands(self.summed[0]),
+            ),
             ("violations", u64::from(self.violated).to_string()),
         ];
         let mut table = format!(

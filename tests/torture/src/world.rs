@@ -24,12 +24,13 @@ pub const KEYS: u32 = 2048;
 pub const HOT_KEYS: u32 = 48;
 /// Shards of the cache.
 pub const SHARDS: usize = 4;
-/// The limiter's keys that most takes are about.
-pub const HOT_BUCKETS: u32 = 2;
+/// The limiter's keys that half of all takes are about: more than they admit, so
+/// that they are empty most of the time and the bound is what limits them.
+pub const HOT_BUCKETS: u32 = 4;
 /// All of the limiter's keys.
 pub const BUCKETS: u32 = 20_000;
 /// Tokens that a bucket earns in a second.
-pub const RATE: u64 = 2_000;
+pub const RATE: u64 = 20_000;
 /// Tokens of a full bucket.
 pub const BURST: u64 = 100;
 /// Durations that are recorded: `n` stands for 2^n µs, each a bucket of its own.

@@ -1,8 +1,10 @@
-//! Times forebay beside its peers, counts allocations and measures memory:
+//! Times forebay beside its peers and how late waiters wake, counts allocations
+//! and measures memory:
 //! `cargo run --release -p forebay-benches --bin compare -- --help`.
 
 mod allocations;
 mod memory;
+mod waiting;
 
 use anyhow::{ensure, Context, Result};
 use clap::Parser;
@@ -54,6 +56,7 @@ fn main() -> Result<()> {
         }
     }
     if options.only.is_none() {
+        section("Waiting", waiting::ABOUT, &waiting::measure()?.markdown());
         section(
             "Allocations",
             allocations::ABOUT,
