@@ -42,6 +42,7 @@ mod hash;
 mod key;
 mod stripes;
 mod timer;
+mod tsc;
 mod words;
 
 pub mod breaker;
@@ -72,4 +73,7 @@ pub mod internals {
     pub use crate::limiter::internals as limiter;
     pub use crate::region::{events, lock};
     pub use crate::words::Words;
+    pub mod tsc {
+        pub use crate::tsc::*;
+    }
 }

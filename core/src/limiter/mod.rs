@@ -394,7 +394,7 @@ impl Limiter {
         let words = &self.object.words;
         let furthest = words.load(AT_FURTHEST, Relaxed).min(2 * LONGEST_REFILL);
         // Read after the arrival time, so not before whoever set that read it.
-        let now = ticks_of(self.object.region.clock.now()).max(now);
+        let now = ticks_of(self.object.region.clock.now_by_kernel()).max(now);
         now + tiers::longest_refill(words).max(furthest) + SLACK
     }
 
