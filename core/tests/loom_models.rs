@@ -421,7 +421,7 @@ impl tsc::Source for Counter {
 #[test]
 fn an_anchor_that_is_believed_is_never_torn() {
     const MS: u64 = 1_000_000;
-    explore(3, [100, 100], [None, Some(101 * MS)], |exact| {
+    explore(3, [800, 4_000], [None, Some(101 * MS)], |exact| {
         let words = Arc::new(LoomWords::new(tsc::WORDS, exact));
         tsc::start(&*words, 1, || true);
         let put = |ms: u64| Counter(Cell::new(ms * MS));
@@ -444,7 +444,7 @@ fn an_anchor_that_is_believed_is_never_torn() {
 #[test]
 fn two_who_find_an_anchor_expired_are_both_right() {
     const MS: u64 = 1_000_000;
-    explore(2, [20, 20], [(103 * MS, 103 * MS)], |exact| {
+    explore(2, [80, 900], [(103 * MS, 103 * MS)], |exact| {
         let words = Arc::new(LoomWords::new(tsc::WORDS, exact));
         tsc::start(&*words, 1, || true);
         let put = |ms: u64| Counter(Cell::new(ms * MS));

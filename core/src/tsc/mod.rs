@@ -1,64 +1,56 @@
-//! `CLOCK_BOOTTIME` from the processor's time stamp counter (TSC), in a third
-//! less time than the kernel's own reading of it takes.
+//! `CLOCK_BOOTTIME` by the processor's time stamp counter (TSC), in half the
+//! time that the kernel's own reading takes.
 //!
 //! An *anchor* is a reading of the counter, the time then, and a rate. A
 //! reading of the clock is the anchor's time and the ticks since at that rate.
-//! An anchor is believed for [`LIFE`], two milliseconds; whoever finds it
-//! expired reads the kernel's clock and makes the next one, and who cannot,
-//! because another thread is about it, answers with the kernel's clock. Anchors
-//! are this process's own: another's would be another's to bend.
+//! An anchor is believed for two milliseconds of ticks. Who finds it expired
+//! reads the kernel's clock and makes the next one; who finds another thread at
+//! that answers with the kernel's clock. Anchors are this process's own: words
+//! that others can write would let them bend everybody's time.
 //!
-//! - **How far off.** Less than a microsecond from `CLOCK_BOOTTIME` while NTP
-//!   slews by at most 500 ppm, as the kernel's own discipline does: 500 ppm of
-//!   two milliseconds. An adjustment of f costs f × 2 ms. A counter that stops,
+//! - **How far off.** Less than a microsecond from `CLOCK_BOOTTIME` while that
+//!   keeps its rate or changes it by 500 ppm, the most by which the kernel's
+//!   own discipline slews; a change by f costs f × 2 ms. A counter that stops,
 //!   jumps or goes wild, in a suspension or otherwise, is believed for the rest
-//!   of one anchor's life, two milliseconds of ticks; a clock that was led
-//!   ahead so then stands until the kernel's has caught up.
-//! - **Order.** What an anchor may have told, the next one begins at: time goes
-//!   back neither for a thread nor for those that it passes readings to, but by
-//!   what processors look ahead. The counter is read without a fence, which
-//!   costs as much as would be gained, so a reading may be as old as the oldest
-//!   instruction that the processor has not finished. docs/decisions.md says
-//!   how old that was, docs/limiter.md what it costs.
-//! - **When not.** Only where the kernel trusts the counter itself, and it is
-//!   invariant and readable. Not for the first 50 ms, nor after 8 s without a
-//!   reading. After three anomalies, or a hundred readings of the kernel's
-//!   clock in a row that took too long, never again in this process.
+//!   of an anchor's life: the time may lie behind by all of a suspension for
+//!   two milliseconds of the counter, and after that is the kernel's. It is
+//!   never further ahead than four milliseconds, and if it is it stands until
+//!   the kernel's has caught up.
+//! - **Order.** An anchor begins where its predecessor may have ended, so time
+//!   does not go back from one to the next. It does where the counter steps
+//!   back by less than the anchor's age, which nothing in it would show. The
+//!   counter is read without a fence, which would cost all that is gained, so a
+//!   reading may be as old as the oldest instruction before it that the
+//!   processor has not finished. docs/decisions.md says how old that was,
+//!   docs/limiter.md what it costs.
+//! - **When not.** Only where the kernel itself takes its time from the
+//!   counter, and it is invariant and may be read. Not for the first 50 ms, nor
+//!   for so long after 8 s without a reading. After three anomalies, or a
+//!   hundred readings of the kernel's clock in a row that took too long, never
+//!   again in this process.
 //! - **fork.** The anchors are a child's too: counter and clock are the
-//!   machine's. A lock that a thread left behind in the parent is not held.
+//!   machine's. A lock that a thread of the parent's held is not held.
 //!
 //! The latch of two slots is Linux's `seqcount_latch`, its fences are those of
 //! Boehm, "Can seqlocks get along with programming language memory models?",
 //! 2012.
 
-use crate::words::Words;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+mod anchor;
+/// The processor's counter and the kernel's clock.
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
+pub mod machine;
 
-/// How long an anchor is believed, in nanoseconds.
-const LIFE: u64 = 2_000_000;
-/// What a rate is measured over, at least.
-const WARM_UP: u64 = 50_000_000;
-/// After so long without an anchor nothing is compared with the last one.
-const STALE: u64 = 8_000_000_000;
-/// Ticks that reading the kernel's clock may take, to be taken for one moment:
-/// 0.1 to 0.5 µs. A system call takes longer, so a kernel that stops trusting
-/// the counter, and its clock out of user space, ends this clock too.
-const WINDOW: u64 = 500;
-/// Readings in a row that took longer, after which it is given up.
-const MOST_WIDE: u64 = 100;
-/// Anomalies after which it is given up.
-const CHANCES: u64 = 3;
-/// A rate is nanoseconds a tick, in units of 2^-32.
-const RATE_BITS: u32 = 32;
-/// 10 GHz to 250 MHz.
-const PLAUSIBLE: std::ops::RangeInclusive<u64> = (1 << RATE_BITS) / 10..=4 << RATE_BITS;
+pub use anchor::Pair;
+
+use crate::words::Words;
+use anchor::{Anchor, State};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// The current state is in slot `SEQUENCE % 2`.
 const SEQUENCE: usize = 0;
 const SLOTS: usize = 8;
 /// Two cache lines; the anchor lies in the first.
 const SLOT_WORDS: usize = 16;
-const STATE_WORDS: usize = 10;
 const LOCK: usize = SLOTS + 2 * SLOT_WORDS;
 /// Words of a clock; all zero is one that is off.
 pub const WORDS: usize = LOCK + 8;
@@ -73,181 +65,6 @@ pub trait Source {
     fn pair(&self) -> Pair;
     /// A number above zero that differs between a process and its children.
     fn process(&self) -> u64;
-}
-
-/// A reading of the kernel's clock, and the counter before and after it.
-#[derive(Clone, Copy, Debug)]
-pub struct Pair {
-    /// The counter before.
-    pub before: u64,
-    /// The kernel's clock.
-    pub kernel: u64,
-    /// The counter after.
-    pub after: u64,
-}
-
-/// What readings are made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Anchor {
-    ticks: u64,
-    time: u64,
-    rate: u64,
-    /// Ticks; none if it is closed: nothing is made from it.
-    good_for: u64,
-}
-
-impl Anchor {
-    #[inline]
-    const fn from_words([ticks, time, rate, good_for]: [u64; 4]) -> Anchor {
-        Anchor {
-            ticks,
-            time,
-            rate,
-            good_for,
-        }
-    }
-
-    /// The time so many ticks after it, if it is good for so many.
-    #[inline]
-    fn after(&self, ticks: u64) -> Option<u64> {
-        (ticks < self.good_for).then(|| self.time + (ticks.wrapping_mul(self.rate) >> RATE_BITS))
-    }
-
-    /// The kernel's time, but none that lies before what was told by this
-    /// anchor. If that is long before, this is a child in another time
-    /// namespace, and what was told means nothing there.
-    fn bound(&self, kernel: u64) -> u64 {
-        let end = self.time + (self.good_for.wrapping_mul(self.rate) >> RATE_BITS);
-        end.clamp(kernel, kernel.saturating_add(2 * LIFE))
-    }
-}
-
-/// An anchor and how it came about. A slot holds all of it, so that a fork in
-/// the middle of a change leaves the child the whole one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
-    anchor: Anchor,
-    /// The kernel's clock at the anchor; behind its time if that was told.
-    kernel: u64,
-    /// Since when the rate is being measured, by the counter and the kernel.
-    since: (u64, u64),
-    /// As measured last; 0 while it is not known.
-    rate: u64,
-    /// Anomalies until it is given up; 0: it is.
-    chances: u64,
-    /// Readings in a row that took too long.
-    wide: u64,
-}
-
-impl State {
-    const fn from_words(words: [u64; STATE_WORDS]) -> State {
-        let [a, b, c, d, kernel, ticks_then, kernel_then, rate, chances, wide] = words;
-        State {
-            anchor: Anchor::from_words([a, b, c, d]),
-            kernel,
-            since: (ticks_then, kernel_then),
-            rate,
-            chances,
-            wide,
-        }
-    }
-
-    fn to_words(self) -> [u64; STATE_WORDS] {
-        let Anchor {
-            ticks,
-            time,
-            rate,
-            good_for,
-        } = self.anchor;
-        let (ticks_then, kernel_then) = self.since;
-        [
-            ticks,
-            time,
-            rate,
-            good_for,
-            self.kernel,
-            ticks_then,
-            kernel_then,
-            self.rate,
-            self.chances,
-            self.wide,
-        ]
-    }
-
-    /// The state after this reading; `None` if the anchor is still good.
-    fn next(&self, pair: &Pair) -> Option<State> {
-        let mut next = *self;
-        if pair.after.wrapping_sub(pair.before) > WINDOW {
-            next.wide += 1;
-            if next.wide >= MOST_WIDE {
-                next.chances = 0;
-                next.close(pair);
-            }
-            return Some(next);
-        }
-        next.wide = 0;
-        let age = pair.before.wrapping_sub(self.anchor.ticks);
-        let back = age.wrapping_neg();
-        if age < self.anchor.good_for || back <= WINDOW {
-            return None; // made meanwhile, perhaps by a core whose counter is ahead
-        }
-        next.close(pair);
-        let passed = pair.kernel.checked_sub(self.kernel);
-        if self.since == (0, 0) || passed.is_some_and(|passed| passed > STALE) {
-            next.begin();
-            return Some(next);
-        }
-        let mut sane = age < back && passed.is_some_and(|passed| self.agrees(age, passed));
-        let elapsed = pair.kernel.saturating_sub(self.since.1);
-        if sane && elapsed >= WARM_UP {
-            let ticks = pair.before.wrapping_sub(self.since.0).max(1);
-            let rate = (u128::from(elapsed) << RATE_BITS) / u128::from(ticks);
-            next.rate = u64::try_from(rate).unwrap_or(u64::MAX);
-            next.since = (pair.before, pair.kernel);
-            sane = PLAUSIBLE.contains(&next.rate);
-        }
-        if !sane {
-            next.chances = next.chances.saturating_sub(1);
-            next.begin();
-        } else if next.rate != 0 {
-            next.open();
-        }
-        Some(next)
-    }
-
-    /// Whether counter and kernel went on by the same, if the rate is known:
-    /// to 1,000 ppm, which two extremes of the kernel's discipline differ by,
-    /// and what two pairs are off by.
-    fn agrees(&self, age: u64, passed: u64) -> bool {
-        let expected = (u128::from(age) * u128::from(self.rate)) >> RATE_BITS;
-        self.rate == 0 || expected.abs_diff(passed.into()) <= u128::from(passed / 1_000 + 1_000)
-    }
-
-    /// Ends the anchor: the kernel's clock, until there is another.
-    fn close(&mut self, pair: &Pair) {
-        self.anchor = Anchor {
-            ticks: pair.before,
-            time: self.anchor.bound(pair.kernel),
-            rate: 0,
-            good_for: 0,
-        };
-        self.kernel = pair.kernel;
-    }
-
-    /// Begins to measure the rate, from the closed anchor on.
-    fn begin(&mut self) {
-        self.since = (self.anchor.ticks, self.kernel);
-        self.rate = 0;
-    }
-
-    /// Opens the closed anchor. If it is ahead of the kernel's clock it runs
-    /// slower, by at most 500 ppm.
-    fn open(&mut self) {
-        let ahead = self.anchor.time - self.kernel;
-        let slew = ahead.min(LIFE / 2_000) * self.rate / LIFE;
-        self.anchor.rate = self.rate - slew;
-        self.anchor.good_for = (LIFE << RATE_BITS) / self.anchor.rate;
-    }
 }
 
 /// Nanoseconds of `CLOCK_BOOTTIME`.
@@ -302,9 +119,7 @@ fn slow_now(words: &impl Words, source: &impl Source) -> u64 {
 pub fn start(words: &impl Words, process: u64, may: impl FnOnce() -> bool) {
     if words.load(SEQUENCE, Acquire) == 0 && lock(words, process) {
         if words.load(SEQUENCE, Relaxed) == 0 && may() {
-            let mut state = State::from_words([0; STATE_WORDS]);
-            state.chances = CHANCES;
-            publish(words, &state);
+            publish(words, &State::new());
         }
         words.store(LOCK, 0, Release);
     }
@@ -357,118 +172,6 @@ fn publish(words: &impl Words, state: &State) {
     words.store(SEQUENCE, next, Release);
 }
 
-/// The processor's counter and the kernel's clock.
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
-pub mod machine {
-    use super::*;
-    use crate::region::sys;
-    use std::arch::x86_64::{__cpuid, _mm_lfence, _rdtsc};
-    use std::sync::atomic::{fence, AtomicU64, Ordering};
-
-    /// This process's clock.
-    static CLOCK: Private = Private([const { AtomicU64::new(0) }; WORDS]);
-
-    /// Words of this process's own; slots begin with a cache line.
-    #[repr(align(64))]
-    struct Private([AtomicU64; WORDS]);
-
-    impl Words for Private {
-        #[inline(always)]
-        fn load(&self, index: usize, order: Ordering) -> u64 {
-            self.0[index].load(order)
-        }
-
-        fn store(&self, index: usize, value: u64, order: Ordering) {
-            self.0[index].store(value, order);
-        }
-
-        fn cas(&self, index: usize, old: u64, new: u64) -> Result<u64, u64> {
-            self.0[index].compare_exchange(old, new, Ordering::AcqRel, Acquire)
-        }
-
-        fn add(&self, index: usize, value: u64) -> u64 {
-            self.0[index].fetch_add(value, Relaxed)
-        }
-
-        #[inline(always)]
-        fn fence(&self, order: Ordering) {
-            fence(order);
-        }
-
-        fn spin(&self) {
-            std::hint::spin_loop();
-        }
-    }
-
-    struct Machine;
-
-    impl Source for Machine {
-        #[inline(always)]
-        fn ticks(&self) -> u64 {
-            // SAFETY: every x86-64 processor has the instruction, and `start`
-            // has asked whether this process may use it.
-            unsafe { _rdtsc() }
-        }
-
-        fn kernel(&self) -> u64 {
-            sys::boot_clock()
-        }
-
-        fn pair(&self) -> Pair {
-            // The fence lets no reading be taken before the one before it.
-            let ticks = || {
-                // SAFETY: SSE2 is part of x86-64.
-                unsafe { _mm_lfence() };
-                self.ticks()
-            };
-            Pair {
-                before: ticks(),
-                kernel: sys::boot_clock(),
-                after: ticks(),
-            }
-        }
-
-        fn process(&self) -> u64 {
-            sys::fork_generation()
-        }
-    }
-
-    /// Nanoseconds of `CLOCK_BOOTTIME`.
-    #[inline]
-    pub fn now() -> u64 {
-        super::now(&CLOCK, &Machine)
-    }
-
-    /// Looks whether this machine's counter may be used, and if so begins to
-    /// measure it. Makes system calls: for when a region is opened.
-    pub fn start() {
-        super::start(&CLOCK, Machine.process(), || {
-            sys::counter_is_readable() && is_invariant() && kernel_trusts_it()
-        });
-    }
-
-    /// Whether readings come from the counter just now.
-    pub fn is_on() -> bool {
-        super::is_on(&CLOCK)
-    }
-
-    /// Whether the counter runs at one rate in all states of the processor:
-    /// Intel's manual, volume 3, "Invariant TSC".
-    #[allow(unused_unsafe)] // it is unsafe in older compilers
-    fn is_invariant() -> bool {
-        const POWER: u32 = 0x8000_0007;
-        // SAFETY: every x86-64 processor has the instruction and leaf 0x8000_0000.
-        unsafe { __cpuid(0x8000_0000).eax >= POWER && __cpuid(POWER).edx & 1 << 8 != 0 }
-    }
-
-    /// The kernel compares it with other clocks, and between cores, before it
-    /// takes it and while it uses it.
-    fn kernel_trusts_it() -> bool {
-        std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-            .is_ok_and(|name| name.trim() == "tsc")
-    }
-}
-
 /// Elsewhere it is the kernel's clock.
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(miri))))]
 pub mod machine {
@@ -485,6 +188,7 @@ pub mod machine {
 
 #[cfg(test)]
 mod tests {
+    use super::anchor::{CHANCES, LIFE, MOST_WIDE, STALE, WARM_UP};
     use super::*;
     use crate::region::Memory;
     use crate::words::Span;
