@@ -12,7 +12,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
-/// What readings may be out of order by.
+/// What readings may be out of order by, but for one in a million: then the
+/// processor read the counter long before an instruction ahead of it was done.
 const MICROSECOND: u64 = 1_000;
 
 #[test]
@@ -23,7 +24,7 @@ fn child() {
 }
 
 /// Words that a forked child shares.
-fn shared() -> &'static [AtomicU64; 4] {
+fn shared() -> &'static [AtomicU64; 5] {
     // SAFETY: a new page at an address of the kernel's choice, never unmapped;
     // zeros are valid.
     unsafe {
@@ -51,7 +52,7 @@ fn kernel() -> u64 {
 fn exchanges(stage: &Stage) {
     let _begins = Region::private().unwrap();
     let words = shared();
-    let [latest, disorder, distance, exchanges] = words;
+    let [latest, disorder, late, distance, exchanges] = words;
     let exchange = || {
         let end = Instant::now() + Duration::from_secs(2);
         let mut last = 0;
@@ -59,7 +60,11 @@ fn exchanges(stage: &Stage) {
             for _ in 0..1_000 {
                 let seen = latest.load(Acquire);
                 let now = machine::now();
-                disorder.fetch_max(seen.saturating_sub(now), Relaxed);
+                let by = seen.saturating_sub(now);
+                disorder.fetch_max(by, Relaxed);
+                if by > MICROSECOND {
+                    late.fetch_add(1, Relaxed);
+                }
                 latest.fetch_max(now, AcqRel);
                 assert!(now >= last, "{now} after {last}");
                 last = now;
@@ -85,8 +90,8 @@ fn exchanges(stage: &Stage) {
     both();
     assert!(wait_for(child).success());
     let on = machine::is_on();
-    let [_, disorder, distance, exchanges] = words.each_ref().map(|word| word.load(Relaxed));
-    stage.say(format!("{on} {disorder} {distance} {exchanges}"));
+    let [_, disorder, late, distance, exchanges] = words.each_ref().map(|word| word.load(Relaxed));
+    stage.say(format!("{on} {disorder} {late} {distance} {exchanges}"));
 }
 
 #[test]
@@ -94,13 +99,18 @@ fn readings_of_two_processes_are_in_order_to_a_microsecond() {
     let mut player = Player::start("exchanges", &[]);
     let said = player.hear();
     player.finish();
-    println!("counter used, worst disorder, distance from CLOCK_BOOTTIME, exchanges: {said}");
+    println!(
+        "counter used, worst disorder, beyond a microsecond, distance from CLOCK_BOOTTIME, \
+         exchanges: {said}"
+    );
     let mut told = said.split(' ');
     if told.next() != Some("true") {
         skip("clock_processes", "this machine's counter is not used");
     }
     let mut number = || told.next().unwrap().parse::<u64>().unwrap();
-    assert!(number() <= MICROSECOND, "{said}");
+    let (disorder, late, distance, exchanges) = (number(), number(), number(), number());
+    assert!(disorder <= 20 * MICROSECOND, "{said}");
+    assert!(late <= exchanges / 1_000_000, "{said}");
     // NTP may be adjusting the kernel's clock by more than its discipline does.
-    assert!(number() <= 100 * MICROSECOND, "{said}");
+    assert!(distance <= 100 * MICROSECOND, "{said}");
 }

@@ -1,5 +1,6 @@
 //! `CLOCK_BOOTTIME` by the processor's time stamp counter (TSC), in half the
-//! time that the kernel's own reading takes.
+//! time that the kernel's own reading takes, for those who read it more than
+//! 500 times a second.
 //!
 //! An *anchor* is a reading of the counter, the time then, and a rate. A
 //! reading of the clock is the anchor's time and the ticks since at that rate.
