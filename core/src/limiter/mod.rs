@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use table::{Answer, Entry, Group, Table, Witness, SLOT_WORDS};
 use tiers::Switches;
-use verdict::Asked;
+use verdict::{Asked, SLACK};
 use window::Form;
 
 /// Changes with the layout of a limiter's words.
@@ -371,7 +371,7 @@ impl Limiter {
                 amount.and_then(charge).is_some()
             }
         };
-        if !allowed && asked.arrival > self.table.form.last(asked.now + asked.rule.tolerance()) {
+        if !allowed && asked.is_doubtful(&self.table) {
             self.doubt(&self.table, asked, spend);
         }
         allowed
@@ -455,8 +455,6 @@ impl Limiter {
 
     /// No call can have put a word further ahead than this.
     fn last_word(&self, table: &Table, now: u64) -> u64 {
-        /// Ticks by which the clocks of two cores may differ, and more.
-        const SLACK: u64 = 1_000_000_000 * TICKS;
         let words = &self.object.words;
         let furthest = words.load(AT_FURTHEST, Relaxed).min(2 * LONGEST_REFILL);
         let refill = tiers::longest_refill(words, self.number(table), table.form);

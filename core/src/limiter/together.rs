@@ -176,7 +176,7 @@ impl<'a> Request<'a> {
             let table = self.table(part);
             let asked = &mut self.parts[part];
             self.limiter.look(table, asked);
-            if asked.arrival > table.form.last(asked.now + asked.rule.tolerance()) {
+            if asked.is_doubtful(table) {
                 self.limiter.doubt(table, asked, self.cost > 0);
             }
         }

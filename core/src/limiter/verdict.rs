@@ -1,7 +1,7 @@
 //! What a limiter is asked, and what it answers.
 
 use super::rule::{Rule, TICKS};
-use super::table::Group;
+use super::table::{Group, Table};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +123,9 @@ pub struct LimiterStats {
     pub slots: u64,
 }
 
+/// Ticks by which the clocks of two cores may differ, and more.
+pub const SLACK: u64 = 1_000_000_000 * TICKS;
+
 /// A request, with all that an answer is made from.
 #[derive(Clone, Copy)]
 pub struct Asked {
@@ -147,6 +150,12 @@ impl Asked {
     #[inline]
     pub fn is_blocked(&self) -> bool {
         self.blocked > self.now
+    }
+
+    /// Whether its word is further ahead than this rate puts any.
+    #[inline]
+    pub fn is_doubtful(&self, table: &Table) -> bool {
+        self.arrival > table.form.last(self.now + self.rule.tolerance() + SLACK)
     }
 
     /// Whether nothing limits it.
