@@ -395,11 +395,14 @@ mod tests {
     #[test]
     fn a_window_is_cut_into_as_many_slices_as_have_room() {
         let slices = |window, bits| Slices::new(window, bits).map(|s| s.in_a_window());
-        // Ten in fifteen minutes, a hundred a minute, ten thousand an hour,
-        // each with room for twice as many.
+        // Those that docs/limiter.md tells, each with room for twice as many: ten
+        // in fifteen minutes, a hundred a minute, a thousand and ten thousand an
+        // hour, a hundred thousand a day.
         assert_eq!(slices(900_000_000_000, 5), Some(7));
         assert_eq!(slices(60_000_000_000, 8), Some(3));
+        assert_eq!(slices(3_600_000_000_000, 11), Some(3));
         assert_eq!(slices(3_600_000_000_000, 15), Some(2));
+        assert_eq!(slices(DAY, 18), Some(1));
         assert_eq!(slices(1, 32), None);
         assert_eq!(slices(0, 4), None);
         assert_eq!(slices(DAY, 0), None);
