@@ -34,7 +34,7 @@ class Agents {
 }
 
 const agents = new Agents()
-for (const [method, times] of [['login', 6], ['sendMagicLink', 4], ['create', 21], ['update', 61], ['list', 30]]) {
+for (const [method, times] of [['login', 6], ['sendMagicLink', 4], ['create', 21], ['update', 61], ['list', 25]]) {
   let passed = 0
   try {
     for (; passed < times; passed += 1) agents[method]('ada', 'an agent')
