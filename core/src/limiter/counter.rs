@@ -39,7 +39,7 @@ impl WindowOptions {
 /// What a key's window has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Count {
-    /// Hits in the window; at most 16,777,215 are counted.
+    /// Hits in the window; at most 8,388,607 are counted.
     pub count: u64,
     /// Until it ends; zero if the key has no window.
     pub resets_in: Duration,

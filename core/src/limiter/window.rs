@@ -4,16 +4,17 @@
 //!
 //! ```text
 //!           62                     24 23            0
-//! fixed    ┌─────────────────────────┬───────────────┐
-//!          │ end of the window, ms   │ tokens        │
-//!          └─────────────────────────┴───────────────┘
+//! fixed    ┌─────────────────────┬───┬───────────────┐
+//!          │ end of the window 39│ R │ tokens     23 │  in milliseconds
+//!          └─────────────────────┴───┴───────────────┘
 //!           62
 //! sliding  ┌──────────────────┬────────┬────────┬───┬────────┐
 //!          │ number of a slice│ tokens │ before │ … │ oldest │
 //!          └──────────────────┴────────┴────────┴───┴────────┘
 //! ```
 //!
-//! *Fixed*: a window begins with its first token and ends a period later.
+//! *Fixed*: a window begins with its first token and ends a period later. R: it
+//! was reserved for a time to come, and begins when the one before it ends.
 //!
 //! *Sliding*: the window is cut into slices of time, and a slot counts what the
 //! present slice and as many before it as make a window have seen. A token
@@ -25,16 +26,17 @@ use super::rule::{END_OF_TIME, LONGEST_REFILL, TICKS};
 
 /// Bits of a slot's word for its time.
 const WORD_BITS: u32 = 63;
-/// Bits of a fixed window's count.
-const COUNT_BITS: u32 = 24;
-const COUNT: u64 = (1 << COUNT_BITS) - 1;
+/// Below the end of a fixed window: whether it was reserved, and its count.
+const END_SHIFT: u32 = 24;
+const RESERVED: u64 = 1 << (END_SHIFT - 1);
+const COUNT: u64 = RESERVED - 1;
 const MILLISECOND: u64 = 1_000_000;
 /// The furthest time that a word may have to name, in nanoseconds.
 const LAST: u64 = (END_OF_TIME + LONGEST_REFILL) / TICKS;
 /// More slices than these gain nothing that a clock shows.
 const MOST_SLICES: u64 = 16;
 
-const _: () = assert!((LAST / MILLISECOND + 1) >> (WORD_BITS - COUNT_BITS) == 0);
+const _: () = assert!((LAST / MILLISECOND + 1) >> (WORD_BITS - END_SHIFT) == 0);
 
 /// What the words of a table say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +157,7 @@ impl Slices {
 
 /// What a fixed window has seen, and when it ends, in nanoseconds.
 pub fn window_of(word: u64) -> (u64, u64) {
-    (word & COUNT, (word >> COUNT_BITS) * MILLISECOND)
+    (word & COUNT, (word >> END_SHIFT) * MILLISECOND)
 }
 
 /// A window's limit: tokens, and nanoseconds.
@@ -173,29 +175,29 @@ impl Window {
         self.period.div_ceil(MILLISECOND)
     }
 
-    /// When the fixed window of a word that is not over began, at the latest.
-    /// One that was reserved for a time to come is a millisecond longer, so
-    /// that this is its beginning.
+    /// When a fixed window that is not over begins, if that is yet to come.
     fn start(&self, word: u64) -> u64 {
-        let end = word >> COUNT_BITS;
-        end.saturating_sub(self.milliseconds() + 1) * MILLISECOND
+        match word & RESERVED {
+            0 => 0,
+            _ => (word >> END_SHIFT).saturating_sub(self.milliseconds()) * MILLISECOND,
+        }
     }
 
     /// The fixed window that begins now.
     fn begin(&self, ns: u64, tokens: u64) -> u64 {
-        ns.saturating_add(self.period).div_ceil(MILLISECOND) << COUNT_BITS | tokens
+        ns.saturating_add(self.period).div_ceil(MILLISECOND) << END_SHIFT | tokens
     }
 
     fn book_fixed(&self, word: u64, ns: u64, tokens: u64) -> (u64, u64) {
-        let end = word >> COUNT_BITS;
+        let end = word >> END_SHIFT;
         if end <= ns / MILLISECOND {
             return (ns, self.begin(ns, tokens));
         }
         if (word & COUNT) + tokens <= self.limit {
             return (self.start(word).max(ns), word + tokens);
         }
-        let next = end + self.milliseconds() + 1;
-        (end * MILLISECOND, next << COUNT_BITS | tokens)
+        let next = end + self.milliseconds();
+        (end * MILLISECOND, next << END_SHIFT | RESERVED | tokens)
     }
 }
 
@@ -215,7 +217,7 @@ impl Form {
     pub fn floor(&self, now: u64) -> u64 {
         match self {
             Form::Bucket => now,
-            Form::Fixed => (nanoseconds(now) / MILLISECOND) << COUNT_BITS | COUNT,
+            Form::Fixed => (nanoseconds(now) / MILLISECOND) << END_SHIFT | RESERVED | COUNT,
             Form::Sliding(slices) => {
                 let oldest = slices.number(nanoseconds(now)) + 1 - u64::from(slices.counts);
                 (oldest << slices.width()) - 1
@@ -227,7 +229,7 @@ impl Form {
     pub fn bump(&self, word: u64) -> u64 {
         let (lowest, all) = match self {
             Form::Bucket => (0, 0),
-            Form::Fixed => (COUNT, COUNT_BITS),
+            Form::Fixed => (COUNT, END_SHIFT),
             Form::Sliding(slices) => (slices.most(), slices.width()),
         };
         match lowest != 0 && word & lowest == lowest {
@@ -241,7 +243,10 @@ impl Form {
     pub fn tighter(&self, word: u64, other: u64) -> u64 {
         match self {
             Form::Bucket => word.max(other),
-            Form::Fixed => word.max(other) & !COUNT | (word & COUNT).max(other & COUNT),
+            Form::Fixed => {
+                let reserved = (word | other) & RESERVED;
+                word.max(other) & !COUNT | reserved | (word & COUNT).max(other & COUNT)
+            }
             Form::Sliding(slices) => {
                 let number = (word >> slices.width()).max(other >> slices.width());
                 let (word, other) = (slices.counts(word, number), slices.counts(other, number));
@@ -279,7 +284,7 @@ impl Form {
     /// Whether tokens that a word counted are still among those of a later one.
     pub fn counts_those_of(&self, later: u64, word: u64) -> bool {
         match self {
-            Form::Fixed => later >> COUNT_BITS == word >> COUNT_BITS,
+            Form::Fixed => later >> END_SHIFT == word >> END_SHIFT,
             // Those that are too old are not given back.
             _ => true,
         }
@@ -290,7 +295,7 @@ impl Form {
         let ns = nanoseconds(until);
         match self {
             Form::Bucket => until,
-            Form::Fixed => ns.div_ceil(MILLISECOND) << COUNT_BITS,
+            Form::Fixed => ns.div_ceil(MILLISECOND) << END_SHIFT,
             Form::Sliding(slices) => {
                 // As much of the next slice as the time has, in the bits of the counts.
                 let part = u128::from(ns % slices.length) << slices.width();
@@ -305,7 +310,7 @@ impl Form {
     pub fn block_end(&self, word: u64) -> u64 {
         match self {
             Form::Bucket => word,
-            Form::Fixed => ticks_at((word >> COUNT_BITS) * MILLISECOND),
+            Form::Fixed => ticks_at((word >> END_SHIFT) * MILLISECOND),
             Form::Sliding(slices) => {
                 let part = word & ((1 << slices.width()) - 1);
                 let part = u128::from(part) * u128::from(slices.length);
@@ -322,7 +327,7 @@ impl Form {
         let ns = nanoseconds(time);
         match self {
             Form::Bucket => time,
-            Form::Fixed => ns.div_ceil(MILLISECOND) << COUNT_BITS | COUNT,
+            Form::Fixed => ns.div_ceil(MILLISECOND) << END_SHIFT | RESERVED | COUNT,
             Form::Sliding(slices) => slices.number(ns) << slices.width(),
         }
     }
@@ -346,7 +351,7 @@ impl Form {
                 let room = slices.most() - (counts >> slices.top());
                 (number << slices.width()) + counts + (tokens.min(room) << slices.top())
             }
-            _ if word >> COUNT_BITS <= ns / MILLISECOND => window.begin(ns, tokens.min(COUNT)),
+            _ if word >> END_SHIFT <= ns / MILLISECOND => window.begin(ns, tokens.min(COUNT)),
             _ => word + tokens.min(COUNT - (word & COUNT)),
         }
     }
@@ -361,7 +366,7 @@ impl Form {
                     slices.sum(slices.counts(word, number)),
                 )
             }
-            _ if word >> COUNT_BITS <= ns / MILLISECOND => (0, 0),
+            _ if word >> END_SHIFT <= ns / MILLISECOND => (0, 0),
             _ => (window.start(word), word & COUNT),
         };
         match due > ns {
