@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import time
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
@@ -248,6 +249,20 @@ def test_a_coroutine_function_holds_a_lease_while_it_is_awaited(exports: forebay
     assert worked == [1, 2]
     assert isinstance(refused, forebay.NoPermit)
     assert exports.in_use("all") == 0
+
+
+def test_a_generator_function_is_not_decorated(exports: forebay.Permits) -> None:
+    def generate() -> Iterator[int]:
+        with exports.enter("ada"):
+            yield exports.in_use("ada")
+
+    async def generate_async() -> AsyncIterator[int]:
+        yield 1
+
+    assert list(generate()) == [1]
+    for function in (generate, generate_async):
+        with pytest.raises(TypeError, match="no generator function"):
+            exports.limit(key="ada")(function)
 
 
 def hold_and_hang(path: str, ready: str) -> None:

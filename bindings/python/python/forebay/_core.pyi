@@ -653,7 +653,7 @@ class Permits:
             def export(user: str) -> bytes: ...
 
         The key is a constant, or a callable that is called with the arguments
-        of the call.
+        of the call. Not for generator functions: use `enter` in their bodies.
         """
 
     def in_use(self, key: Key, /) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, TypeVar, cast
 
 from forebay._core import Lease, Limiter, Verdict
@@ -76,6 +76,10 @@ def held(enter: Callable[[Any], Lease], key: Any) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         check(function, "permits decorate")
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise TypeError(
+                "permits decorate no generator function, whose call is over before its body begins"
+            )
         if iscoroutinefunction(function):
 
             @wraps(function)
