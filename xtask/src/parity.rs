@@ -19,7 +19,7 @@ struct Object {
     verbs: &'static [Verb],
 }
 
-const OBJECTS: [Object; 7] = [
+const OBJECTS: [Object; 10] = [
     Object {
         name: "Region",
         rust: (&["region/mod.rs"], "Region"),
@@ -74,7 +74,16 @@ const OBJECTS: [Object; 7] = [
                 ["fb_histogram_open", "histogram", "histogram", "histogram"],
                 "",
             ),
-            ("permits", ["", "", "", ""], "in Rust only so far"),
+            (
+                "window",
+                ["", "", "window", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "permits",
+                ["", "", "permits", ""],
+                "in Rust and Python only so far",
+            ),
             (
                 "objects",
                 ["fb_region_objects", "objects", "objects", "objects"],
@@ -157,6 +166,26 @@ const OBJECTS: [Object; 7] = [
                 "unblock",
                 ["fb_limiter_unblock", "unblock", "unblock", "unblock"],
                 "",
+            ),
+            (
+                "clear",
+                ["", "", "clear", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "top_refused",
+                ["", "", "top_refused", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "forget_refused",
+                ["", "", "forget_refused", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "mark",
+                ["", "", "mark", ""],
+                "in Rust and Python only so far",
             ),
             (
                 "reserve",
@@ -324,6 +353,111 @@ const OBJECTS: [Object; 7] = [
                 ["fb_histogram_snapshot", "snapshot", "snapshot", "snapshot"],
                 "",
             ),
+        ],
+    },
+    Object {
+        name: "WindowCounter",
+        rust: (&["limiter/counter.rs"], "WindowCounter"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "name", ""],
+                "in Rust and Python only so far",
+            ),
+            ("hit", ["", "", "hit", ""], "in Rust and Python only so far"),
+            (
+                "hit_with",
+                ["", "", "hit", ""],
+                "in Rust and Python only so far",
+            ),
+            ("get", ["", "", "get", ""], "in Rust and Python only so far"),
+            (
+                "decrement",
+                ["", "", "decrement", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "reset",
+                ["", "", "reset", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "block",
+                ["", "", "block", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "blocked_for",
+                ["", "", "blocked_for", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "unblock",
+                ["", "", "unblock", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "clear",
+                ["", "", "clear", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "stats",
+                ["", "", "stats", ""],
+                "in Rust and Python only so far",
+            ),
+        ],
+    },
+    Object {
+        name: "Permits",
+        rust: (&["permits/mod.rs"], "Permits"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "name", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "try_acquire",
+                ["", "", "try_acquire", ""],
+                "in Rust and Python only so far",
+            ),
+            ("try_acquire_raw", ["", "", "", ""], "for bindings"),
+            ("release_raw", ["", "", "", ""], "for bindings"),
+            ("renew_raw", ["", "", "", ""], "for bindings"),
+            ("ends_in_raw", ["", "", "", ""], "for bindings"),
+            (
+                "in_use",
+                ["", "", "in_use", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "stats",
+                ["", "", "stats", ""],
+                "in Rust and Python only so far",
+            ),
+        ],
+    },
+    Object {
+        name: "Lease",
+        rust: (&["permits/mod.rs"], "Lease"),
+        verbs: &[
+            (
+                "release",
+                ["", "", "release", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "renew",
+                ["", "", "renew", ""],
+                "in Rust and Python only so far",
+            ),
+            (
+                "ends_in",
+                ["", "", "ends_in", ""],
+                "in Rust and Python only so far",
+            ),
+            ("into_raw", ["", "", "", ""], "for bindings"),
         ],
     },
     Object {

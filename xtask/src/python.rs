@@ -13,7 +13,14 @@ use std::process::Command;
 const OLDEST: (u32, u32) = (3, 11);
 
 /// What the tests need and users do not, pinned.
-const TEST_PACKAGES: [&str; 2] = ["pytest==9.2.0", "mypy==2.4.1"];
+const TEST_PACKAGES: [&str; 6] = [
+    "pytest==9.2.0",
+    "mypy==2.4.1",
+    "limits==5.8.0",
+    "flask-limiter==4.1.1",
+    "slowapi==0.1.10",
+    "starlette==1.10.0",
+];
 
 /// Builds the package and lays it out as an import finds it: the directory that
 /// is returned goes on `PYTHONPATH`.

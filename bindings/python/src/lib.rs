@@ -20,10 +20,12 @@ mod guarded;
 mod headers;
 mod histogram;
 mod key;
+mod lease;
 mod limiter;
 mod opening;
 mod options;
 mod permit;
+mod permits;
 mod rate;
 mod region;
 mod reservation;
@@ -31,6 +33,7 @@ mod snapshot;
 mod together;
 mod values;
 mod verdict;
+mod window;
 
 use pyo3::prelude::*;
 
@@ -45,14 +48,17 @@ mod _core {
         guarded::Guarded,
         headers::headers,
         histogram::{Histogram, Timer},
+        lease::Lease,
         limiter::Limiter,
         opening::{open, private},
         permit::Permit,
+        permits::Permits,
         rate::Rate,
         region::Region,
         reservation::Reservation,
         snapshot::Snapshot,
         together::take_all,
         verdict::{_verdict, Verdict},
+        window::{Count, Hit, WindowCounter},
     };
 }

@@ -9,6 +9,7 @@ use crate::verdict::Verdict;
 use forebay::Charge;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use std::time::Duration;
 
 /// Token buckets by key, each refilled at the rate that the key's tier gives.
@@ -57,6 +58,11 @@ fn timeout(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
 
 fn time(value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     duration("time", value)
+}
+
+/// A mark, as all languages write it.
+fn shown(mark: u64) -> String {
+    format!("{mark:016x}")
 }
 
 /// A cost that was left out.
@@ -279,6 +285,40 @@ impl Limiter {
     #[pyo3(signature = (key, /))]
     fn reset(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         with_key(key, |key| self.limiter.reset(key))
+    }
+
+    /// Fills all buckets and ends all blocks, for every process.
+    fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        engine::wait(py, || self.limiter.clear())
+    }
+
+    /// The keys that were refused most, the worst first.
+    fn top_refused<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for refused in engine::wait(py, || self.limiter.top_refused())? {
+            let key = refused.key.as_deref().map(|key| match str::from_utf8(key) {
+                Ok(text) => PyString::new(py, text).into_any(),
+                Err(_) => PyBytes::new(py, key).into_any(),
+            });
+            let fields = PyDict::new(py);
+            fields.set_item("mark", shown(refused.mark))?;
+            fields.set_item("count", refused.count)?;
+            fields.set_item("over", refused.over)?;
+            fields.set_item("key", key)?;
+            list.append(values::make(py, "RefusedKey", fields)?)?;
+        }
+        Ok(list)
+    }
+
+    /// By what `top_refused` calls this key.
+    #[pyo3(signature = (key, /))]
+    fn mark(&self, key: &Bound<'_, PyAny>) -> PyResult<String> {
+        with_key(key, |key| self.limiter.mark(key)).map(shown)
+    }
+
+    /// Begins to count anew who is refused most.
+    fn forget_refused(&self, py: Python<'_>) -> PyResult<()> {
+        engine::run(py, || self.limiter.forget_refused())
     }
 
     /// Counts since the limiter was created, over all processes.

@@ -4,7 +4,7 @@ use crate::arguments::{duration, unsigned};
 use crate::engine;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyBytes, PySequence, PyString, PyType};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -160,16 +160,44 @@ fn parse(text: &Bound<'_, PyString>) -> PyResult<Rate> {
     })
 }
 
-/// A rate as callers give it: a `Rate`, or its text.
-pub fn rate(value: &Bound<'_, PyAny>) -> PyResult<forebay::Rate> {
+/// Rates as callers give them: a `Rate`, its text, the text of several, or a
+/// sequence of these.
+pub fn rates(value: &Bound<'_, PyAny>) -> PyResult<forebay::Rates> {
+    if let Ok(text) = value.cast::<PyString>() {
+        let words = text.to_str()?;
+        return engine::attempt(value.py(), || words.parse());
+    }
+    if let Ok(rate) = value.cast::<Rate>() {
+        return Ok(rate.get().rate.into());
+    }
+    // A sequence to Python, but of no rates.
+    if value.is_instance_of::<PyBytes>() {
+        return Err(not_a_rate(value));
+    }
+    let Ok(several) = value.cast::<PySequence>() else {
+        return Err(not_a_rate(value));
+    };
+    let mut rates = forebay::Rates::from([]);
+    for value in several.try_iter()? {
+        rates = rates.and(rate(&value?)?);
+    }
+    Ok(rates)
+}
+
+/// One of several rates.
+fn rate(value: &Bound<'_, PyAny>) -> PyResult<forebay::Rate> {
     if let Ok(text) = value.cast::<PyString>() {
         return Ok(parse(text)?.rate);
     }
     match value.cast::<Rate>() {
         Ok(rate) => Ok(rate.get().rate),
-        Err(_) => Err(PyTypeError::new_err(format!(
-            "rate: a forebay.Rate or a str such as '60/min', not {}",
-            crate::arguments::type_name(value)
-        ))),
+        Err(_) => Err(not_a_rate(value)),
     }
+}
+
+fn not_a_rate(value: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!(
+        "rate: a forebay.Rate, a str such as '60/min', or a sequence of them, not {}",
+        crate::arguments::type_name(value)
+    ))
 }

@@ -1,4 +1,4 @@
-//! `Region`: the memory that limiters, caches, breakers and histograms live in.
+//! `Region`: the memory that limiters, caches, breakers and all else live in.
 
 use crate::arguments::{duration, invalid, small, type_name, unsigned};
 use crate::breaker::Breaker;
@@ -6,10 +6,13 @@ use crate::cache::Cache;
 use crate::engine::{self, raise};
 use crate::histogram::Histogram;
 use crate::limiter::Limiter;
-use crate::options::{by_tier, given, share, with, UNSAID};
+use crate::options::{by_tier, given, named, needed, share, with, UNSAID};
+use crate::permits::Permits;
 use crate::rate;
 use crate::values;
-use forebay::{BreakerOptions, CacheOptions, Error, LimiterOptions};
+use crate::window::WindowCounter;
+use forebay::{Algorithm, BreakerOptions, CacheOptions, Error, LimiterOptions, OnError, OnFull};
+use forebay::{PermitsOptions, WindowOptions};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
@@ -48,39 +51,108 @@ impl Region {
 #[pymethods]
 impl Region {
     /// A limiter: created, or attached to if there is one of that name.
-    #[pyo3(signature = (name, rate=None, *, tiers=None, max_keys=None))]
+    #[pyo3(signature = (name, rate=None, *, tiers=None, algorithm=None, on_full=None, max_keys=None, enabled=None, on_error=None, show_keys=None))]
+    #[allow(clippy::too_many_arguments)] // keywords in Python
     fn limiter(
         &self,
         py: Python<'_>,
         name: &str,
         rate: Option<&Bound<'_, PyAny>>,
         tiers: Option<&Bound<'_, PyAny>>,
+        algorithm: Option<&str>,
+        on_full: Option<&str>,
         max_keys: Option<&Bound<'_, PyAny>>,
+        enabled: Option<bool>,
+        on_error: Option<&str>,
+        show_keys: Option<bool>,
     ) -> PyResult<Limiter> {
         let region = self.open(py)?;
         let tiers = tiers.map(by_tier).transpose()?;
         let max_keys = given("max_keys", max_keys, unsigned)?;
-        let rate = match rate {
-            Some(rate) => Some(rate::rate(rate)?),
-            None if tiers.is_some() || max_keys.is_some() => {
-                return Err(raise(
-                    py,
-                    Error::invalid("rate", "None", "a rate, when tiers or max_keys are given"),
-                ));
-            }
-            None => None,
-        };
+        let algorithm = named::<Algorithm>(py, algorithm)?;
+        let on_full = named::<OnFull>(py, on_full)?;
+        let on_error = named::<OnError>(py, on_error)?;
+        let chosen = tiers.is_some()
+            || algorithm.is_some()
+            || on_full.is_some()
+            || max_keys.is_some()
+            || enabled.is_some()
+            || on_error.is_some()
+            || show_keys.is_some();
+        let rate = needed(
+            py,
+            "rate",
+            rate,
+            chosen,
+            "a rate, when other options are given",
+        )?;
+        let rates = rate.map(rate::rates).transpose()?;
         let limiter = engine::open(py, || {
-            let options = rate.map(|rate| {
-                let mut options = LimiterOptions::new(rate);
-                for (name, rate) in tiers.unwrap_or_default() {
-                    options = options.tier(name, rate);
+            let options = rates.map(|rates| {
+                let mut options = LimiterOptions::new(rates);
+                for (name, rates) in tiers.unwrap_or_default() {
+                    options = options.tier(name, rates);
                 }
-                with(options, max_keys, LimiterOptions::max_keys)
+                let options = with(options, algorithm, LimiterOptions::algorithm);
+                let options = with(options, on_full, LimiterOptions::on_full);
+                let options = with(options, max_keys, LimiterOptions::max_keys);
+                let options = with(options, enabled, LimiterOptions::enabled);
+                let options = with(options, on_error, LimiterOptions::on_error);
+                with(options, show_keys, LimiterOptions::show_keys)
             });
             region.limiter(name, options)
         })?;
         Ok(Limiter::new(limiter, region))
+    }
+
+    /// A window counter: created, or attached to if there is one of that name.
+    #[pyo3(signature = (name, *, max_keys=None, create=true))]
+    fn window(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        max_keys: Option<&Bound<'_, PyAny>>,
+        create: bool,
+    ) -> PyResult<WindowCounter> {
+        let region = self.open(py)?;
+        let max_keys = given("max_keys", max_keys, unsigned)?;
+        let options = || with(WindowOptions::new(), max_keys, WindowOptions::max_keys);
+        attach_or_create(py, create, max_keys.is_some(), |create| {
+            region.window(name, create.then(options))
+        })
+        .map(WindowCounter::new)
+    }
+
+    /// Permits: created, or attached to if there are some of that name.
+    #[pyo3(signature = (name, limit=None, *, lease=None, max_leases=None))]
+    fn permits(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        limit: Option<&Bound<'_, PyAny>>,
+        lease: Option<&Bound<'_, PyAny>>,
+        max_leases: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Permits> {
+        let region = self.open(py)?;
+        let lease = given("lease", lease, duration)?;
+        let max_leases = given("max_leases", max_leases, unsigned)?;
+        let chosen = lease.is_some() || max_leases.is_some();
+        let limit = needed(
+            py,
+            "limit",
+            limit,
+            chosen,
+            "a number, when other options are given",
+        )?;
+        let limit = given("limit", limit, unsigned)?;
+        let permits = engine::open(py, || {
+            let options = limit.map(|limit| {
+                let options = with(PermitsOptions::new(limit), lease, PermitsOptions::lease);
+                with(options, max_leases, PermitsOptions::max_leases)
+            });
+            region.permits(name, options)
+        })?;
+        Ok(Permits::new(permits))
     }
 
     /// A cache: created, or attached to if there is one of that name.

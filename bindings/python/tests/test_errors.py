@@ -32,6 +32,16 @@ def cache(region: forebay.Region) -> forebay.Cache:
 
 
 @pytest.fixture
+def counter(region: forebay.Region) -> forebay.WindowCounter:
+    return region.window("hits")
+
+
+@pytest.fixture
+def permits(region: forebay.Region) -> forebay.Permits:
+    return region.permits("exports", 2)
+
+
+@pytest.fixture
 def histogram(region: forebay.Region) -> forebay.Histogram:
     return region.histogram("http")
 
@@ -110,7 +120,11 @@ def test_a_limit_that_refused_survives_pickling(limiter: forebay.Limiter) -> Non
 
 @pytest.mark.parametrize("bad", [None, 7, 1.5, [], {}, object(), True, frozenset()])
 def test_a_key_of_another_type_is_a_type_error(
-    limiter: forebay.Limiter, cache: forebay.Cache, bad: Any
+    limiter: forebay.Limiter,
+    cache: forebay.Cache,
+    counter: forebay.WindowCounter,
+    permits: forebay.Permits,
+    bad: Any,
 ) -> None:
     calls: list[Callable[[Any], object]] = [
         limiter.allow,
@@ -126,7 +140,19 @@ def test_a_key_of_another_type_is_a_type_error(
         lambda key: limiter.acquire(key, 1),
         lambda key: limiter.acquire_async(key, 1),
         lambda key: limiter.limit(key=key),
+        limiter.mark,
         lambda key: forebay.take_all([(limiter, "a"), (limiter, key)]),
+        lambda key: counter.hit(key, 1),
+        counter.get,
+        counter.decrement,
+        counter.reset,
+        lambda key: counter.block(key, 1),
+        counter.blocked_for,
+        counter.unblock,
+        permits.try_acquire,
+        permits.enter,
+        permits.in_use,
+        lambda key: permits.limit(key=key),
         cache.get,
         cache.get_bytes,
         cache.entry,
@@ -139,6 +165,8 @@ def test_a_key_of_another_type_is_a_type_error(
     with pytest.raises(TypeError):
         cache.set(bad, b"value")
     assert limiter.stats().admitted == 0
+    assert counter.stats().hits == 0
+    assert permits.stats().granted == 0
     assert cache.stats().sets == 0
 
 
@@ -187,6 +215,8 @@ def test_odd_keys_are_keys(limiter: forebay.Limiter, cache: forebay.Cache) -> No
 def test_a_number_out_of_range_is_an_invalid_argument(
     region: forebay.Region,
     limiter: forebay.Limiter,
+    counter: forebay.WindowCounter,
+    permits: forebay.Permits,
     histogram: forebay.Histogram,
     bad: int,
 ) -> None:
@@ -201,6 +231,12 @@ def test_a_number_out_of_range_is_an_invalid_argument(
         ("cost", lambda: forebay.take_all([(limiter, "a"), (limiter, "a", bad)])),
         ("tokens", lambda: limiter.refund("a", bad)),
         ("tokens", lambda: limiter.penalize("a", bad)),
+        ("hits", lambda: counter.hit("a", 1, bad)),
+        ("hits", lambda: counter.decrement("a", bad)),
+        ("limit", lambda: counter.hit("a", 1, limit=bad)),
+        ("max_keys", lambda: region.window("x", max_keys=bad)),
+        ("limit", lambda: region.permits("exports", bad)),
+        ("max_leases", lambda: region.permits("exports", 2, max_leases=bad)),
         ("trusted_hops", lambda: forebay.client_address("::1", "", bad)),
         ("ipv6_prefix", lambda: forebay.client_address("::1", ipv6_prefix=bad)),
         ("ns", lambda: histogram.record_ns(bad)),
@@ -221,16 +257,44 @@ def test_a_number_out_of_range_is_an_invalid_argument(
         assert str(caught.value).startswith(f"{argument}: got ")
         assert isinstance(caught.value, ValueError)
     assert limiter.peek("a").remaining == 5
+    assert counter.get("a").count == 0
+    leases = [permits.try_acquire("a") for _ in range(3)]
+    assert leases[1] is not None and leases[2] is None
 
 
 def test_large_numbers_that_fit_are_answered(
-    limiter: forebay.Limiter, histogram: forebay.Histogram
+    limiter: forebay.Limiter, counter: forebay.WindowCounter, histogram: forebay.Histogram
 ) -> None:
+    for hits in (2**53 + 1, 2**63, 2**64 - 1):
+        assert not counter.hit("a", 1, hits, limit=hits)
+        assert counter.hit("b", 1, hits).count == 2**24 - 1
+        assert counter.decrement("b", hits).count == 0
     for cost in (2**53 + 1, 2**63, 2**64 - 1):
         verdict = limiter.take("a", cost)
         assert not verdict and verdict.retry_after is None and verdict.remaining == 5
     histogram.record_ns(2**64 - 1)
     assert histogram.snapshot().count == 1
+
+
+@pytest.mark.parametrize("bad", [1.5, "1", [], Decimal(1)])
+def test_a_number_of_another_type_is_a_type_error(
+    region: forebay.Region,
+    counter: forebay.WindowCounter,
+    permits: forebay.Permits,
+    bad: Any,
+) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: counter.hit("a", 1, bad),
+        lambda: counter.hit("a", 1, limit=bad),
+        lambda: counter.decrement("a", bad),
+        lambda: region.window("hits", max_keys=bad),
+        lambda: region.permits("exports", bad),
+        lambda: region.permits("exports", 2, max_leases=bad),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError):
+            call()
+    assert counter.stats().hits == 0 and permits.stats().granted == 0
 
 
 @pytest.mark.parametrize("bad", [1.5, "1", None, [], Decimal(1)])
@@ -361,6 +425,7 @@ def test_a_duration_out_of_range_is_an_invalid_argument(
     region: forebay.Region,
     limiter: forebay.Limiter,
     cache: forebay.Cache,
+    counter: forebay.WindowCounter,
     histogram: forebay.Histogram,
     bad: Any,
 ) -> None:
@@ -376,6 +441,9 @@ def test_a_duration_out_of_range_is_an_invalid_argument(
         ("probe_lease", lambda: region.breaker("x", probe_lease=bad)),
         ("per", lambda: forebay.Rate(1, bad)),
         ("time", lambda: limiter.block("a", bad)),
+        ("time", lambda: counter.block("a", bad)),
+        ("window", lambda: counter.hit("a", bad)),
+        ("lease", lambda: region.permits("x", 1, lease=bad)),
         ("max_wait", lambda: limiter.reserve("a", bad)),
         ("timeout", lambda: limiter.acquire("a", bad)),
         ("timeout", lambda: limiter.acquire_async("a", bad)),
@@ -395,11 +463,19 @@ def test_a_duration_out_of_range_is_an_invalid_argument(
 
 @pytest.mark.parametrize("bad", ["60", True, [], object(), 1j])
 def test_a_duration_of_another_type_is_a_type_error(
-    limiter: forebay.Limiter, cache: forebay.Cache, histogram: forebay.Histogram, bad: Any
+    region: forebay.Region,
+    limiter: forebay.Limiter,
+    cache: forebay.Cache,
+    counter: forebay.WindowCounter,
+    histogram: forebay.Histogram,
+    bad: Any,
 ) -> None:
     calls: list[Callable[[Any], object]] = [
         histogram.record,
         lambda bad: limiter.block("a", bad),
+        lambda bad: counter.block("a", bad),
+        lambda bad: counter.hit("a", bad),
+        lambda bad: region.permits("x", 1, lease=bad),
         lambda bad: limiter.reserve("a", bad),
         lambda bad: limiter.acquire("a", bad),
         lambda bad: limiter.acquire_async("a", bad),
@@ -468,8 +544,37 @@ def test_an_object_of_another_kind_or_size_is_told_apart(region: forebay.Region)
         region.cache("large", bytes=64 << 20)
     with pytest.raises(forebay.InvalidArgument, match="create: got False"):
         region.cache("pages", ttl=1, create=False)
-    with pytest.raises(forebay.InvalidArgument, match="rate: got None"):
-        region.limiter("x", max_keys=5)
+    for options in (
+        {"max_keys": 5},
+        {"tiers": {"pro": "1/s"}},
+        {"algorithm": "bucket"},
+        {"on_full": "strict"},
+        {"enabled": True},
+        {"on_error": "deny"},
+        {"show_keys": False},
+    ):
+        with pytest.raises(forebay.InvalidArgument, match="rate: got None"):
+            region.limiter("x", **options)
+    with pytest.raises(forebay.InvalidArgument, match="limit: got None"):
+        region.permits("x", lease=5)
+    with pytest.raises(forebay.InvalidArgument, match="create: got False"):
+        region.window("x", max_keys=5, create=False)
+    for argument, call in (
+        ("window", lambda: region.window("w").hit("a", 0.0009)),
+        ("window", lambda: region.window("w").hit("a", 5 * 366 * 86_400)),
+        ("max_keys", lambda: region.window("x", max_keys=0)),
+        ("limit", lambda: region.permits("x", 0)),
+        ("limit", lambda: region.permits("x", 4097)),
+        ("lease", lambda: region.permits("x", 1, lease=0)),
+        ("lease", lambda: region.permits("x", 1, lease=31 * 86_400)),
+        ("max_leases", lambda: region.permits("x", 5, max_leases=4)),
+        ("max_leases", lambda: region.permits("x", 5, max_leases=2**24 + 1)),
+    ):
+        with pytest.raises(forebay.InvalidArgument, match=f"^{argument}: got"):
+            call()
+    assert [each.name for each in region.objects()] == ["api", "w"]
+    with pytest.raises(forebay.NotFound):
+        region.permits("nobody")
     with pytest.raises(forebay.InvalidArgument):
         region.limiter("", "5/min")
     with pytest.raises(forebay.InvalidArgument):
@@ -484,10 +589,41 @@ def test_a_rate_that_is_not_one_is_refused(region: forebay.Region, bad: str) -> 
         forebay.Rate.parse(bad)
 
 
+@pytest.mark.parametrize(
+    "bad", [(), [], ["5/min"] * 5, ["5/min", "unlimited"], ["5/min and 6/h"], "5/min and "]
+)
+def test_rates_that_are_none_or_too_many_are_refused(region: forebay.Region, bad: Any) -> None:
+    with pytest.raises(forebay.InvalidArgument, match="rate: got"):
+        region.limiter("x", bad)
+    with pytest.raises(forebay.InvalidArgument, match="rate: got"):
+        region.limiter("x", "5/min", tiers={"pro": bad})
+    assert region.objects() == []
+
+
+def test_a_choice_has_a_name(region: forebay.Region) -> None:
+    bad: Any
+    for bad in ("", "Bucket", "bucket ", "leaky\n", "\0"):
+        for option in ("algorithm", "on_full", "on_error"):
+            with pytest.raises(forebay.InvalidArgument, match=f"^{option}: got"):
+                region.limiter("x", "5/min", **{option: bad})
+    assert region.objects() == []
+
+
 def test_rates_and_tiers_of_another_type_are_type_errors(region: forebay.Region) -> None:
     for call in (
         lambda: region.limiter("x", 5),  # type: ignore[arg-type]
         lambda: region.limiter("x", b"5/min"),  # type: ignore[arg-type]
+        lambda: region.limiter("x", b""),  # type: ignore[arg-type]
+        lambda: region.limiter("x", [5]),  # type: ignore[list-item]
+        lambda: region.limiter("x", {"5/min"}),  # type: ignore[arg-type]
+        lambda: region.limiter("x", [["5/min"]]),  # type: ignore[list-item]
+        lambda: region.limiter("x", bytearray(b"5")),  # type: ignore[arg-type]
+        lambda: region.limiter("x", "5/min", algorithm=5),  # type: ignore[arg-type]
+        lambda: region.limiter("x", "5/min", on_full=True),  # type: ignore[arg-type]
+        lambda: region.limiter("x", "5/min", on_error=b"deny"),  # type: ignore[arg-type]
+        lambda: region.limiter("x", "5/min", enabled=1),  # type: ignore[arg-type]
+        lambda: region.limiter("x", "5/min", show_keys="yes"),  # type: ignore[arg-type]
+        lambda: region.permits("p", 1).limit(key="a")(5),  # type: ignore[type-var]
         lambda: region.limiter("x", "5/min", tiers=["pro"]),  # type: ignore[arg-type]
         lambda: region.limiter("x", "5/min", tiers={"pro": 5}),  # type: ignore[dict-item]
         lambda: region.limiter("x", "5/min", tiers={5: "5/min"}),  # type: ignore[dict-item]
@@ -556,6 +692,8 @@ def test_a_closed_region_says_so_and_its_objects_go_on() -> None:
         lambda: region.cache("c"),
         lambda: region.breaker("b"),
         lambda: region.histogram("h"),
+        lambda: region.window("w"),
+        lambda: region.permits("p", 1),
         lambda: region.objects(),
         lambda: region.stats(),
         lambda: region.events(),
@@ -616,6 +754,11 @@ def test_handles_are_not_made_or_copied_by_hand(limiter: forebay.Limiter) -> Non
         forebay.Breaker,
         forebay.Histogram,
         forebay.Permit,
+        forebay.Permits,
+        forebay.Lease,
+        forebay.WindowCounter,
+        forebay.Count,
+        forebay.Hit,
         forebay.Reservation,
         forebay.Verdict,
         forebay.Snapshot,

@@ -610,10 +610,25 @@ def test_the_example_runs(tmp_path: Path) -> None:
     assert "p99" in done.stdout
 
 
+def run_examples(of_limits: bool) -> None:
+    """Runs the README's examples, those that need `limits` or those that do not."""
+    blocks = README.read_text(encoding="utf-8").split("```python\n")[1:]
+    programs = [block.split("```")[0] for block in blocks]
+    chosen = [program for program in programs if ("forebay.limits" in program) is of_limits]
+    assert chosen
+    names: dict[str, Any] = {}
+    for program in chosen:
+        exec(compile(program, str(README), "exec"), names)
+
+
 def test_the_readmes_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_DIR", str(tmp_path))
-    blocks = README.read_text(encoding="utf-8").split("```python\n")[1:]
-    assert len(blocks) >= 2
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block.split("```")[0], str(README), "exec"), names)
+    run_examples(of_limits=False)
+
+
+def test_the_readmes_example_with_limits_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("limits", reason="limits is not installed")
+    monkeypatch.setenv("FOREBAY_DIR", str(tmp_path))
+    run_examples(of_limits=True)

@@ -62,6 +62,54 @@ def test_a_limit_holds_over_threads(region: forebay.Region) -> None:
     assert (stats.admitted, stats.refused) == (5000, THREADS * TURNS - 5000)
 
 
+def test_hits_with_a_limit_are_exact_over_threads(region: forebay.Region) -> None:
+    counter = region.window("hits")
+    counted = [0] * THREADS
+
+    def work(number: int) -> None:
+        counted[number] = sum(counter.hit("user", 60, limit=5000).counted for _ in range(TURNS))
+
+    in_threads(work)
+    assert sum(counted) == counter.get("user").count == 5000
+
+
+def test_leases_are_so_many_at_once_over_threads(region: forebay.Region) -> None:
+    permits = region.permits("exports", 3)
+    inside: list[int] = []
+    refused = [0] * THREADS
+
+    def work(number: int) -> None:
+        for _ in range(TURNS):
+            lease = permits.try_acquire("user")
+            if lease is None:
+                refused[number] += 1
+                continue
+            with lease:
+                inside.append(number)
+                assert len(inside) <= 3
+                inside.remove(number)
+
+    in_threads(work)
+    assert permits.in_use("user") == 0
+    stats = permits.stats()
+    assert stats.granted == THREADS * TURNS - sum(refused)
+    assert stats.refused + stats.busy == sum(refused)
+
+
+def test_one_lease_is_released_once_over_threads(region: forebay.Region) -> None:
+    permits = region.permits("exports", 1)
+    leases = [permits.enter(("user", i)) for i in range(100)]
+    released = [0] * THREADS
+
+    def work(number: int) -> None:
+        for lease in leases:
+            lease.renew()
+            released[number] += lease.release()
+
+    in_threads(work)
+    assert sum(released) == len(leases)
+
+
 def test_a_value_is_never_anothers_nor_torn(region: forebay.Region) -> None:
     cache = region.cache("pages", bytes=1 << 20)
 

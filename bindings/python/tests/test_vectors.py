@@ -101,7 +101,7 @@ def seconds(ns: int) -> timedelta | float:
 
 
 class World:
-    """One case's region, objects, permits and reservations."""
+    """One case's region, objects, permits, reservations and leases."""
 
     def __init__(self) -> None:
         self.created = datetime.now(timezone.utc)
@@ -109,6 +109,7 @@ class World:
         self.objects: dict[str, Any] = {}
         self.permits: dict[str, forebay.Permit] = {}
         self.reservations: dict[str, forebay.Reservation] = {}
+        self.leases: dict[str, forebay.Lease] = {}
 
     def open(self, name: str, description: dict[str, Any]) -> None:
         options = dict(description)
@@ -153,9 +154,71 @@ class World:
             assert got == expected, f"{name}: {got}"
         assert bool(verdict) is verdict.allowed
 
-    def do_reset(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
-        answer = limiter.reset(key_of(step))
+    def do_reset(
+        self, target: forebay.Limiter | forebay.WindowCounter, step: dict[str, Any]
+    ) -> None:
+        answer = target.reset(key_of(step))
         assert "expect" not in step or answer is step["expect"]
+
+    def do_top_refused(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        found = limiter.top_refused()
+        said = [{"count": each.count, "over": each.over, "key": each.key} for each in found]
+        assert said == step["expect"]
+        assert all(each.key is None or limiter.mark(each.key) == each.mark for each in found)
+
+    def do_forget_refused(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        limiter.forget_refused()
+
+    def do_hit(self, counter: forebay.WindowCounter, step: dict[str, Any]) -> None:
+        window = seconds(step["window_ns"])
+        options = {name: step[name] for name in ("hits", "limit") if name in step}
+        if "message" not in step:
+            hit = counter.hit(key_of(step), window, **options)
+            assert bool(hit) is hit.counted
+            self.check_count(hit, step)
+            return
+        with pytest.raises(forebay.Error) as caught:
+            counter.hit(key_of(step), window, **options)
+        assert (caught.value.code, str(caught.value)) == (step["code"], step["message"])
+
+    def check_count(self, count: forebay.Count | forebay.Hit, step: dict[str, Any]) -> None:
+        for name, expected in step["expect"].items():
+            got = getattr(count, name.removesuffix("_ns"))
+            assert (ns(got) if name.endswith("_ns") else got) == expected, f"{name}: {got}"
+
+    def do_decrement(self, counter: forebay.WindowCounter, step: dict[str, Any]) -> None:
+        hits = (step["hits"],) if "hits" in step else ()
+        self.check_count(counter.decrement(key_of(step), *hits), step)
+
+    def do_blocked_for(self, counter: forebay.WindowCounter, step: dict[str, Any]) -> None:
+        assert ns(counter.blocked_for(key_of(step))) == step["expect_ns"]
+
+    def do_try_acquire(self, permits: forebay.Permits, step: dict[str, Any]) -> None:
+        if step["expect"] == "lease":
+            lease = permits.try_acquire(key_of(step))
+            assert lease is not None
+            self.leases[step["as"]] = lease
+            return
+        # `try_acquire` would say no more than None.
+        with pytest.raises(forebay.NoPermit) as caught:
+            permits.enter(key_of(step))
+        assert caught.value.permits == permits.name
+        for name, expected in step["expect"].items():
+            refused = caught.value
+            got = refused.reason if name == "refused" else ns(refused.retry_after)
+            assert got == expected, f"{name}: {got}"
+
+    def do_release(self, permits: forebay.Permits, step: dict[str, Any]) -> None:
+        assert self.leases[step["lease"]].release() is step["expect"]
+
+    def do_renew(self, permits: forebay.Permits, step: dict[str, Any]) -> None:
+        assert self.leases[step["lease"]].renew() is step["expect"]
+
+    def do_ends_in(self, permits: forebay.Permits, step: dict[str, Any]) -> None:
+        assert ns(self.leases[step["lease"]].ends_in) == step["expect_ns"]
+
+    def do_in_use(self, permits: forebay.Permits, step: dict[str, Any]) -> None:
+        assert permits.in_use(key_of(step)) == step["expect"]
 
     def do_refund(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
         self.check_verdict(limiter.refund(key_of(step), *tokens(step), **tier_option(step)), step)
@@ -163,11 +226,15 @@ class World:
     def do_penalize(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
         self.check_verdict(limiter.penalize(key_of(step), *tokens(step), **tier_option(step)), step)
 
-    def do_block(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
-        limiter.block(key_of(step), seconds(step["for_ns"]))
+    def do_block(
+        self, target: forebay.Limiter | forebay.WindowCounter, step: dict[str, Any]
+    ) -> None:
+        target.block(key_of(step), seconds(step["for_ns"]))
 
-    def do_unblock(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
-        assert limiter.unblock(key_of(step)) is step["expect"]
+    def do_unblock(
+        self, target: forebay.Limiter | forebay.WindowCounter, step: dict[str, Any]
+    ) -> None:
+        assert target.unblock(key_of(step)) is step["expect"]
 
     def do_reserve(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
         max_wait = seconds(step["max_wait_ns"])
@@ -241,8 +308,11 @@ class World:
             answer = cache.set(key_of(step), value)
         assert "expect" not in step or answer is step["expect"]
 
-    def do_get(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
-        got = cache.get_bytes(key_of(step))
+    def do_get(self, target: Any, step: dict[str, Any]) -> None:
+        if isinstance(target, forebay.WindowCounter):
+            self.check_count(target.get(key_of(step)), step)
+            return
+        got = target.get_bytes(key_of(step))
         if "expect_hex" in step:
             assert got == bytes.fromhex(step["expect_hex"])
         elif "expect_repeat" in step:
@@ -283,8 +353,12 @@ class World:
             else:
                 assert getattr(entry, name) == expected
 
-    def do_clear(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
-        cache.clear()
+    def do_clear(
+        self,
+        target: forebay.Cache | forebay.Limiter | forebay.WindowCounter,
+        step: dict[str, Any],
+    ) -> None:
+        target.clear()
 
     def do_len(self, cache: forebay.Cache, step: dict[str, Any]) -> None:
         assert len(cache) == step["expect"]

@@ -55,6 +55,51 @@ def limiters(region: forebay.Region, key: Key, rate: RateLike) -> None:
     assert_type(forebay.client_address("::1", None, trusted_hops=1), str)
 
 
+def rates(region: forebay.Region) -> None:
+    region.limiter("a", "5/s and 8/min", algorithm="sliding", on_full="strict")
+    region.limiter("b", [Rate.per_second(5), "8/min"], tiers={"pro": ("9/s", "9/min")})
+    region.limiter("c", "1/s", algorithm="leaky")  # type: ignore[arg-type]
+    limiter = region.limiter("d", "1/s", enabled=False, on_error="allow", show_keys=True)
+    limiter.clear()
+    for refused in limiter.top_refused():
+        assert_type(refused.key, str | bytes | None)
+        assert_type(refused.mark == limiter.mark("a"), bool)
+    limiter.forget_refused()
+
+
+def windows(region: forebay.Region, key: Key) -> None:
+    counter = region.window("hits", max_keys=1000)
+    hit = counter.hit(key, timedelta(minutes=1), 2, limit=5)
+    assert_type(hit, forebay.Hit)
+    assert_type(hit.counted, bool)
+    assert_type(counter.get(key).resets_in, float)
+    assert_type(counter.decrement(key, 2), forebay.Count)
+    counter.block(key, 60)
+    assert_type(counter.blocked_for(key), float)
+    assert_type(counter.stats().hits, int)
+
+
+def permits(region: forebay.Region, key: Key) -> None:
+    exports = region.permits("exports", 2, lease=timedelta(minutes=1), max_leases=100)
+    lease = exports.try_acquire(key)
+    if lease is not None:
+        with lease:
+            assert_type(lease.renew(), bool)
+            assert_type(lease.ends_in, float)
+    try:
+        with exports.enter(key) as held:
+            assert_type(held, forebay.Lease)
+    except forebay.NoPermit as refused:
+        assert_type(refused.retry_after, float | None)
+
+    @exports.limit(key=lambda a: ("user", a))
+    def work(a: int) -> str:
+        return str(a)
+
+    assert_type(work(1), str)
+    assert_type(exports.stats().reaped, int)
+
+
 async def waiting(limiter: forebay.Limiter) -> None:
     assert_type(await limiter.acquire_async("a", 1), forebay.Verdict)
 

@@ -1,6 +1,6 @@
-"""A cache, rate limits, circuit breakers and latency histograms in one region
-of memory: private to the process, or shared by every worker on the machine, in
-whatever language each is written.
+"""A cache, rate limits, permits, circuit breakers and latency histograms in one
+region of memory: private to the process, or shared by every worker on the
+machine, in whatever language each is written.
 
     import forebay
 
@@ -26,15 +26,20 @@ turn; other threads run meanwhile.
 from forebay._core import (
     Breaker,
     Cache,
+    Count,
     Histogram,
+    Hit,
+    Lease,
     Limiter,
     Permit,
+    Permits,
     Rate,
     Region,
     Reservation,
     Snapshot,
     Timer,
     Verdict,
+    WindowCounter,
     client_address,
     headers,
     open as open,
@@ -53,6 +58,7 @@ from forebay.errors import (
     Io,
     Layout,
     Limited,
+    NoPermit,
     NoSeat,
     NotFound,
     OtherBoot,
@@ -76,9 +82,12 @@ from forebay.values import (
     KeyPart,
     LimiterStats,
     ObjectInfo,
+    PermitsStats,
     RateLike,
+    RefusedKey,
     RegionStats,
     Request,
+    WindowStats,
 )
 
 # Not `open`: a star import must not hide the built-in one.
@@ -92,6 +101,7 @@ __all__ = [
     "ClockNamespace",
     "Closed",
     "Corrupt",
+    "Count",
     "Duration",
     "Entry",
     "Error",
@@ -100,14 +110,17 @@ __all__ = [
     "Geometry",
     "HeaderStyle",
     "Histogram",
+    "Hit",
     "InvalidArgument",
     "Io",
     "Key",
     "KeyPart",
     "Layout",
+    "Lease",
     "Limited",
     "Limiter",
     "LimiterStats",
+    "NoPermit",
     "NoSeat",
     "NotFound",
     "ObjectInfo",
@@ -116,8 +129,11 @@ __all__ = [
     "Panic",
     "Permission",
     "Permit",
+    "Permits",
+    "PermitsStats",
     "Rate",
     "RateLike",
+    "RefusedKey",
     "Region",
     "RegionFull",
     "RegionStats",
@@ -128,6 +144,8 @@ __all__ = [
     "TooLarge",
     "Unsupported",
     "Verdict",
+    "WindowCounter",
+    "WindowStats",
     "WrongKind",
     "client_address",
     "headers",

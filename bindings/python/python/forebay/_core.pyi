@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar, final
+from typing import Any, Final, Literal, ParamSpec, TypeVar, final
 
 from forebay.values import (
     BreakerStats,
@@ -16,24 +16,32 @@ from forebay.values import (
     Key,
     LimiterStats,
     ObjectInfo,
+    PermitsStats,
     RateLike,
+    RefusedKey,
     RegionStats,
     Request,
+    WindowStats,
 )
 
 __all__ = [
     "Breaker",
     "Cache",
+    "Count",
     "Guarded",
     "Histogram",
+    "Hit",
+    "Lease",
     "Limiter",
     "Permit",
+    "Permits",
     "Rate",
     "Region",
     "Reservation",
     "Snapshot",
     "Timer",
     "Verdict",
+    "WindowCounter",
     "_verdict",
     "client_address",
     "headers",
@@ -157,16 +165,74 @@ class Region:
         rate: RateLike | None = None,
         *,
         tiers: Mapping[str, RateLike] | None = None,
+        algorithm: Literal["bucket", "fixed", "sliding"] | None = None,
+        on_full: Literal["lenient", "strict"] | None = None,
         max_keys: int | None = None,
+        enabled: bool | None = None,
+        on_error: Literal["deny", "allow"] | None = None,
+        show_keys: bool | None = None,
     ) -> Limiter:
         """A limiter. Without a rate it attaches only: ``NotFound`` if absent.
 
-        rate: the default tier's rate: ``"60/min burst 90"`` or a ``Rate``.
+        rate: the default tier's rate: ``"60/min burst 90"`` or a ``Rate``; or
+            several, at most four, that a request must all keep to: ``"10/s and
+            1000/day"``, or a sequence.
         tiers: at most 15 more rates, by names of 1 to 31 bytes other than
             ``"default"``; ``"unlimited"`` is a rate. One that is not named
             again stays.
+        algorithm: ``"bucket"``, tokens come back one by one; ``"fixed"``, a
+            window that begins with a key's first token; ``"sliding"``, at most
+            the count in any interval of the window's length. As it is in a
+            limiter that is there, else a bucket; fixed when it is created, and
+            with ``"sliding"`` so is the window.
+        on_full: what a newcomer finds when no slot is free: ``"lenient"``, the
+            one that is free soonest, and starts anew; ``"strict"``, that one
+            with what is owed there, or it is refused, so that a flood of fresh
+            keys gives nobody a token. As it is, else lenient; fixed when the
+            limiter is created.
         max_keys: most keys with a bucket that is not full, at once, without
-            crowding each other (65,536); 16 bytes each and a quarter to spare.
+            crowding each other (65,536); 16 bytes each for each rate, and a
+            quarter to spare.
+        enabled: False lets everything pass, uncharged, counted as admitted.
+        on_error: the answer when others kept changing the key's slots, a
+            thousand times in a row: ``"deny"``, or ``"allow"``, uncharged.
+        show_keys: whether `Limiter.top_refused` may show keys of at most 47
+            bytes; they are stored in the region then.
+
+        The last three are, when they are left out with a rate, True,
+        ``"deny"`` and False, for everybody.
+        """
+
+    def window(
+        self, name: str, *, max_keys: int | None = None, create: bool = True
+    ) -> WindowCounter:
+        """A window counter. Without options it attaches to what is there, as it
+        is, and creates one with the defaults only if nothing is.
+
+        max_keys: most keys with a window at once without crowding each other
+            (65,536); 16 bytes each and a quarter to spare.
+        create: False attaches only: ``NotFound`` if absent.
+        """
+
+    def permits(
+        self,
+        name: str,
+        limit: int | None = None,
+        *,
+        lease: Duration | None = None,
+        max_leases: int | None = None,
+    ) -> Permits:
+        """Permits. Without a limit they attach only: ``NotFound`` if absent.
+
+        limit: leases of a key at once, 1 to 4,096. Lowered, the leases that
+            there are go on; it is not raised beyond what the permits were
+            created for.
+        lease: when a lease ends by itself that is neither released nor renewed
+            (60 s), from 1 ms to 30 days, in whole milliseconds. Its holder may
+            be at work still: choose more than the work takes, or renew.
+        max_leases: leases of all keys together (4,096), from the limit to
+            16,777,216; about 50 bytes each, twice that at worst. Fixed when the
+            permits are created.
         """
 
     def cache(
@@ -420,6 +486,22 @@ class Limiter:
     def reset(self, key: Key, /) -> bool:
         """Fills the key's bucket and ends a block; whether there was either."""
 
+    def clear(self) -> None:
+        """Fills all buckets and ends all blocks, for every process. Reads the
+        whole table; other threads run meanwhile."""
+
+    def top_refused(self) -> list[RefusedKey]:
+        """The keys that were refused most since the limiter was created, or
+        since `forget_refused`: up to 32, the worst first. Estimates, never
+        exact. The keys themselves are told only with ``show_keys``; without,
+        `mark` tells whether a key that you know is among them."""
+
+    def mark(self, key: Key, /) -> str:
+        """By what `top_refused` calls this key: 16 hexadecimal digits."""
+
+    def forget_refused(self) -> None:
+        """Begins to count anew who is refused most."""
+
     def stats(self) -> LimiterStats:
         """Counts since the limiter was created, over all processes."""
 
@@ -451,6 +533,162 @@ class Reservation:
     def _manual(self) -> bool: ...
     def _sleep(self) -> bool: ...
     def _verdict(self) -> Verdict: ...
+
+@final
+class WindowCounter:
+    """Counts by key in windows of time, exact over all processes: what the
+    stores of other rate limiters are made of. A limiter whose algorithm is
+    ``"fixed"`` is the limit itself.
+
+    A key's window begins with its first hit, which tells its length. No call
+    waits.
+    """
+
+    @property
+    def name(self) -> str:
+        """The counter's name in its region."""
+
+    def hit(
+        self, key: Key, window: Duration, /, hits: int = 1, *, limit: int | None = None
+    ) -> Hit:
+        """Counts hits, unless the window would have more than `limit` then. If
+        the key has no window, or that is over, one of this length begins, from
+        1 ms to four and a half years, in whole milliseconds.
+
+        At most 16,777,215 are counted in a window. Zero hits only look.
+        """
+
+    def get(self, key: Key, /) -> Count:
+        """What the key's window has seen."""
+
+    def decrement(self, key: Key, hits: int = 1, /) -> Count:
+        """Takes hits back, down to none; the window stays as it is."""
+
+    def reset(self, key: Key, /) -> bool:
+        """Ends the key's window and its block; whether it had either."""
+
+    def block(self, key: Key, time: Duration, /) -> None:
+        """Marks the key as blocked for so long, for `blocked_for` to tell; a
+        mark that ends later stays. It is counted on regardless."""
+
+    def blocked_for(self, key: Key, /) -> float:
+        """Seconds that the key is blocked yet; 0.0 if it is not."""
+
+    def unblock(self, key: Key, /) -> bool:
+        """Ends a block; whether there was one."""
+
+    def clear(self) -> None:
+        """Ends all windows and blocks, for every process. Reads the whole
+        table; other threads run meanwhile."""
+
+    def stats(self) -> WindowStats:
+        """Counts since the counter was created, over all processes."""
+
+@final
+class Count:
+    """What a key's window has seen."""
+
+    @property
+    def count(self) -> int:
+        """Hits in the window."""
+
+    @property
+    def resets_in(self) -> float:
+        """Seconds until it ends; 0.0 without a window."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Hit:
+    """What a window has seen, and whether the hit is in it; true if it is."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether the hit was counted: not beyond a limit, and not when others
+        kept changing the key's slots."""
+
+    @property
+    def count(self) -> int:
+        """Hits in the window."""
+
+    @property
+    def resets_in(self) -> float:
+        """Seconds until it ends; 0.0 without a window."""
+
+    def __bool__(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Permits:
+    """So many at once of each key, over all threads and processes, whichever of
+    them are killed or stopped.
+
+        with exports.enter(user):
+            ...
+
+    A lease is live until it is released, or its time is over, or its holder's
+    process has ended. One whose time is over does not stop its holder: who works
+    on without renewing works beside the next one.
+    """
+
+    @property
+    def name(self) -> str:
+        """The permits' name in their region."""
+
+    def try_acquire(self, key: Key, /) -> Lease | None:
+        """A lease for this key; None if there is none now. It does not wait for
+        one."""
+
+    def enter(self, key: Key, /) -> Lease:
+        """As `try_acquire`, but raises ``NoPermit``, which tells why and when to
+        come back."""
+
+    def limit(self, *, key: Key | Callable[..., Key]) -> Callable[[_F], _F]:
+        """Decorates a function, a method or an ``async def``: each call holds a
+        lease from its first step to its last, or raises ``NoPermit``.
+
+            @exports.limit(key=lambda user: user)
+            def export(user: str) -> bytes: ...
+
+        The key is a constant, or a callable that is called with the arguments
+        of the call. Not for generator functions: use `enter` in their bodies.
+        """
+
+    def in_use(self, key: Key, /) -> int:
+        """How many leases the key has, those of dead processes that nobody has
+        noticed yet among them."""
+
+    def stats(self) -> PermitsStats:
+        """Counts since the permits were created, over all processes."""
+
+@final
+class Lease:
+    """One permit, for a time. A context manager: leaving the block releases it.
+    Dropped, it is released too. In a child of ``fork`` it is the parent's still.
+    """
+
+    def release(self) -> bool:
+        """Gives the permit back. False if its time was over before, so that
+        somebody else may have had it meanwhile, or if it was released before."""
+
+    def renew(self) -> bool:
+        """Has it end by itself as late as one acquired now would. False if it
+        has ended: then it stays so, acquire another."""
+
+    @property
+    def ends_in(self) -> float:
+        """Seconds until it ends by itself; 0.0 once it has ended."""
+
+    def __enter__(self) -> Lease: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
 
 @final
 class Verdict:

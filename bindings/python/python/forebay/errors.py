@@ -8,7 +8,7 @@ the same in every language; ``error.code`` is the stable name of its kind.
 from __future__ import annotations
 
 import errno as _errno
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 if TYPE_CHECKING:
     from forebay._core import Verdict
@@ -169,6 +169,33 @@ class Limited(Error):
         """The headers of a response that says so, under the limiter's name:
         ``Verdict.headers``, which takes any other name."""
         return self.verdict.headers(self.limiter, *styles, now=now)
+
+
+class NoPermit(Error):
+    """There is no permit for the key now."""
+
+    code = "FB_DENIED"
+
+    #: The permits' name.
+    permits: str
+    #: Why: ``"limit"``, the key has as many leases as it may; ``"full"``, there
+    #: is no room for another lease; ``"busy"``, another process has the lock.
+    reason: Literal["limit", "full", "busy"]
+    #: Seconds until one of the leases in the way has ended, unless it is
+    #: renewed; most end before, by being released. None if it is busy.
+    retry_after: float | None
+
+    def __init__(
+        self,
+        sentence: str,
+        permits: str,
+        reason: Literal["limit", "full", "busy"],
+        retry_after: float | None,
+    ) -> None:
+        super().__init__(sentence, permits, reason, retry_after)
+        self.permits = permits
+        self.reason = reason
+        self.retry_after = retry_after
 
 
 _BY_CODE: Final[dict[str, type[Error]]] = {

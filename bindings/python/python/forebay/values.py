@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
@@ -22,8 +22,9 @@ Key: TypeAlias = str | bytes | bytearray | memoryview | tuple[KeyPart, ...]
 #: A duration: seconds, or a ``timedelta``.
 Duration: TypeAlias = float | timedelta
 
-#: A rate: a ``Rate``, or text such as ``"60/min burst 90"``.
-RateLike: TypeAlias = str | Rate
+#: A rate: a ``Rate``, or text such as ``"60/min burst 90"``. Several that all
+#: must be kept to, at most four: ``"10/s and 1000/day"``, or a sequence of them.
+RateLike: TypeAlias = str | Rate | Sequence[str | Rate]
 
 #: One of the limits for ``take_all``: the limiter and the key, then the cost
 #: and the tier.
@@ -56,6 +57,57 @@ class LimiterStats:
     contended: int
     #: Slots of its table, one for each bucket that is not full.
     slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedKey:
+    """A key that a limiter refused often: ``Limiter.top_refused``. The figures
+    are estimates."""
+
+    #: A name for the key, 16 hexadecimal digits of its hash with the region's
+    #: secret: ``Limiter.mark`` gives the same, and no other way leads back.
+    mark: str
+    #: How often it was refused.
+    count: int
+    #: By how much the count may be too high.
+    over: int
+    #: The key's bytes, as text if they are UTF-8: again a key, the same one.
+    #: None unless the limiter shows keys, and for more than 47 bytes.
+    key: str | bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowStats:
+    """Counts since the counter was created, over all processes."""
+
+    #: Hits that were counted, whatever their weight.
+    hits: int
+    #: Hits that were not, for a limit.
+    refused: int
+    #: Windows that were not over when another key took their slot.
+    evicted_live: int
+    #: Hits that were not counted because others kept changing the key's slots.
+    contended: int
+    #: Slots of its table, one for each window that is not over.
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class PermitsStats:
+    """Counts since the permits were created, over all processes."""
+
+    #: Leases granted.
+    granted: int
+    #: Refusals because of the limit.
+    refused: int
+    #: Refusals because there was no room.
+    full: int
+    #: Refusals because another process had the lock.
+    busy: int
+    #: Leases whose time was over before they were released.
+    expired: int
+    #: Leases whose holders had died.
+    reaped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +203,8 @@ class ObjectInfo:
     """An object of a region."""
 
     name: str
-    #: ``"limiter"``, ``"cache"``, ``"breaker"`` or ``"histogram"``.
+    #: ``"limiter"``, ``"cache"``, ``"breaker"``, ``"histogram"``, ``"window"``
+    #: or ``"permits"``.
     kind: str
     bytes: int
 
