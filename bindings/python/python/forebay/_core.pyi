@@ -555,7 +555,7 @@ class WindowCounter:
         the key has no window, or that is over, one of this length begins, from
         1 ms to four and a half years, in whole milliseconds.
 
-        At most 16,777,215 are counted in a window. Zero hits only look.
+        At most 8,388,607 are counted in a window. Zero hits only look.
         """
 
     def get(self, key: Key, /) -> Count:

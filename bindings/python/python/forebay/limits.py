@@ -128,7 +128,7 @@ class ForebayStorage(Storage, SlidingWindowCounterSupport):
         ``WindowCounter`` count those as ``evicted_live``.
 
     A window is at most four and a half years long, half of that if it slides.
-    The 16,777,215th hit in a window is refused, whatever the limit. A cost is
+    The 8,388,607th hit in a window is refused, whatever the limit. A cost is
     not negative.
     """
 
