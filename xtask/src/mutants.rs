@@ -191,8 +191,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "a charge is taken back from whoever has its slot by then",
         file: "limiter/table.rs",
-        from: "if label != entry.label || !slot.is_labelled() || now >= entry.arrival {",
-        to: "if now >= entry.arrival {",
+        from: "if label != entry.label || !slot.is_labelled() || floor >= entry.arrival {",
+        to: "if floor >= entry.arrival {",
         test: (
             "table_search",
             "a_charge_is_not_taken_back_from_another_key",
@@ -200,9 +200,9 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         defect: "twice as much is given back as was spent",
-        file: "limiter/table.rs",
-        from: "slot.arrival().saturating_sub(ticks).max(now)",
-        to: "slot.arrival().saturating_sub(2 * ticks).max(now)",
+        file: "limiter/window.rs",
+        from: "Form::Bucket => word.saturating_sub(amount).max(now),",
+        to: "Form::Bucket => word.saturating_sub(2 * amount).max(now),",
         test: (
             "table_search",
             "charges_are_taken_back_once_while_others_drain_the_bucket",
@@ -221,7 +221,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "an eviction forgets the debt",
         file: "limiter/table.rs",
-        from: "(victim.arrival() + 1).min(LAST_ARRIVAL)",
+        from: "self.form.bump(owed).min(LAST_ARRIVAL)",
         to: "now.min(LAST_ARRIVAL)",
         test: (
             "table_search",
@@ -231,8 +231,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "a missing clamp: a bucket that rests grows beyond its burst",
         file: "limiter/rule.rs",
-        from: "let after = arrival.max(now) + ticks;\n        (after <=",
-        to: "let after = arrival + ticks;\n        (after <=",
+        from: "let after = word.max(now) + amount;\n        (after <=",
+        to: "let after = word + amount;\n        (after <=",
         test: (
             "table_search",
             "strict_newcomers_on_a_table_with_drained_buckets",
@@ -241,7 +241,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "a missing clamp: a burst from a region's words",
         file: "limiter/rule.rs",
-        from: "burst: burst.clamp(1, LONGEST_REFILL / increment),",
+        from: "burst: burst.clamp(1, most),",
         to: "burst: burst.max(1),",
         test: HOSTILE_TABLE,
     },

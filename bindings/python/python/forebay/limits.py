@@ -35,7 +35,7 @@ from forebay import Region, WindowCounter
 __all__ = ["AsyncForebayStorage", "ForebayStorage"]
 
 #: A window counts no further.
-_MOST: Final = (1 << 24) - 1
+_MOST: Final = (1 << 23) - 1
 
 
 class _Windows:
