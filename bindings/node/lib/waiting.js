@@ -19,7 +19,8 @@ function listen(signal, abort) {
   let { aborts } = heard.get(signal) ?? {}
   if (aborts === undefined) {
     aborts = new Set()
-    const fire = () => aborts.forEach((abort) => abort())
+    // The last one first: a place gives back what nobody has taken after it.
+    const fire = () => [...aborts].reverse().forEach((abort) => abort())
     heard.set(signal, { aborts, fire })
     signal.addEventListener('abort', fire)
   }

@@ -65,9 +65,10 @@ impl Opened {
         handle
     }
 
-    /// Closes them all.
+    /// Closes them all, the last one first: of places in a queue each then gives
+    /// all of its tokens back, as nobody has taken any after it.
     pub fn close(&self) {
-        for object in self.0.take() {
+        for object in self.0.take().into_iter().rev() {
             if let Some(object) = object.upgrade() {
                 object.close();
             }
