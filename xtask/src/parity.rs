@@ -19,7 +19,7 @@ struct Object {
     verbs: &'static [Verb],
 }
 
-const OBJECTS: [Object; 7] = [
+const OBJECTS: [Object; 10] = [
     Object {
         name: "Region",
         rust: (&["region/mod.rs"], "Region"),
@@ -74,7 +74,12 @@ const OBJECTS: [Object; 7] = [
                 ["fb_histogram_open", "histogram", "histogram", "histogram"],
                 "",
             ),
-            ("permits", ["", "", "", ""], "in Rust only so far"),
+            ("window", ["", "", "", "window"], "in Rust and Node so far"),
+            (
+                "permits",
+                ["", "", "", "permits"],
+                "in Rust and Node so far",
+            ),
             (
                 "objects",
                 ["fb_region_objects", "objects", "objects", "objects"],
@@ -158,6 +163,18 @@ const OBJECTS: [Object; 7] = [
                 ["fb_limiter_unblock", "unblock", "unblock", "unblock"],
                 "",
             ),
+            ("clear", ["", "", "", "clear"], "in Rust and Node so far"),
+            (
+                "top_refused",
+                ["", "", "", "topRefused"],
+                "in Rust and Node so far",
+            ),
+            (
+                "forget_refused",
+                ["", "", "", "forgetRefused"],
+                "in Rust and Node so far",
+            ),
+            ("mark", ["", "", "", "mark"], "in Rust and Node so far"),
             (
                 "reserve",
                 ["fb_limiter_reserve", "reserve", "reserve", "reserve"],
@@ -216,6 +233,67 @@ const OBJECTS: [Object; 7] = [
                 ["fb_limiter_cancel", "cancel", "cancel", "cancel"],
                 "",
             ),
+        ],
+    },
+    Object {
+        name: "WindowCounter",
+        rust: (&["limiter/counter.rs"], "WindowCounter"),
+        verbs: &[
+            ("name", ["", "", "", "name"], "in Rust and Node so far"),
+            ("hit", ["", "", "", "hit"], "in Rust and Node so far"),
+            ("hit_with", ["", "", "", "hit"], "in Rust and Node so far"),
+            ("get", ["", "", "", "get"], "in Rust and Node so far"),
+            (
+                "decrement",
+                ["", "", "", "decrement"],
+                "in Rust and Node so far",
+            ),
+            ("reset", ["", "", "", "reset"], "in Rust and Node so far"),
+            ("block", ["", "", "", "block"], "in Rust and Node so far"),
+            (
+                "blocked_for",
+                ["", "", "", "blockedFor"],
+                "in Rust and Node so far",
+            ),
+            (
+                "unblock",
+                ["", "", "", "unblock"],
+                "in Rust and Node so far",
+            ),
+            ("clear", ["", "", "", "clear"], "in Rust and Node so far"),
+            ("stats", ["", "", "", "stats"], "in Rust and Node so far"),
+        ],
+    },
+    Object {
+        name: "Permits",
+        rust: (&["permits/mod.rs"], "Permits"),
+        verbs: &[
+            ("name", ["", "", "", "name"], "in Rust and Node so far"),
+            (
+                "try_acquire",
+                ["", "", "", "tryAcquire"],
+                "in Rust and Node so far",
+            ),
+            ("try_acquire_raw", ["", "", "", ""], "for bindings"),
+            ("release_raw", ["", "", "", ""], "for bindings"),
+            ("renew_raw", ["", "", "", ""], "for bindings"),
+            ("ends_in_raw", ["", "", "", ""], "for bindings"),
+            ("in_use", ["", "", "", "inUse"], "in Rust and Node so far"),
+            ("stats", ["", "", "", "stats"], "in Rust and Node so far"),
+        ],
+    },
+    Object {
+        name: "Lease",
+        rust: (&["permits/mod.rs"], "Lease"),
+        verbs: &[
+            (
+                "release",
+                ["", "", "", "release"],
+                "in Rust and Node so far",
+            ),
+            ("renew", ["", "", "", "renew"], "in Rust and Node so far"),
+            ("ends_in", ["", "", "", "endsIn"], "in Rust and Node so far"),
+            ("into_raw", ["", "", "", ""], "for bindings"),
         ],
     },
     Object {

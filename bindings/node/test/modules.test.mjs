@@ -52,7 +52,7 @@ test('an engine that cannot be loaded is an error that says what was tried', () 
 test('the examples in the README run as printed', async () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
   const examples = [...readme.matchAll(/```js\n(import [^]*?)```/g)]
-  assert.equal(examples.length, 2)
+  assert.equal(examples.length, 3)
   for (const [, example] of examples) {
     const printed = []
     const body = example
