@@ -31,7 +31,8 @@ function forebayStore(options) {
         if (count <= max && counter.blockedFor(exceeded) === 0) {
           return { current: count, ttl: Math.ceil(resetsIn) }
         }
-        // Fewer: another process is between the two steps below.
+        // Fewer: another process is between the steps below, or has begun with
+        // them since this hit. Rather one too few than one too many.
         const current = count > max ? count : max + count
         const ttl = cut(this.#continueExceeding ? timeWindow : timeWindow * 2 ** (current - max - 1))
         // A window does not change its length: another takes its place, and the

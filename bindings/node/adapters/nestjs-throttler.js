@@ -36,6 +36,8 @@ class ForebayThrottlerStorage {
       return record(count, resetsIn, counter.blockedFor(id))
     }
     // Another process may have blocked it since: then this hit was not to count.
+    // It may have been in time, too; nobody can tell, so there is rather one too
+    // few than one too many.
     blockedFor = counter.blockedFor(id)
     if (blockedFor === 0) return record(count, resetsIn, 0)
     counter.decrement(id)

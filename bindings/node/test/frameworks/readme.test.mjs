@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import './installed.js'
 
 test('the programs in the README start as printed', (t) => {
   const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
