@@ -83,10 +83,11 @@ export class Region {
    * Creates a limiter or attaches to it.
    *
    * @param rate `'60/min burst 90'`, `{rate: 60, per: '1m', burst: 90}`, either
-   * with `tiers` and `maxKeys`; without it, attaches to a limiter that is
-   * there (`FB_E_NOT_FOUND` otherwise: no rate is a good default).
+   * with `tiers`, `algorithm` and the like, or several rates that all must be
+   * kept to, `'10/s and 1000/day'` or an array; without it, attaches to a limiter
+   * that is there (`FB_E_NOT_FOUND` otherwise: no rate is a good default).
    */
-  limiter(name: string, rate?: string | LimiterOptions): Limiter
+  limiter(name: string, rate?: string | readonly (string | RateOptions)[] | LimiterOptions): Limiter
   /**
    * Creates a cache or attaches to it. Without options, attaches to one that
    * is there as it is, else creates it with the defaults.
@@ -96,6 +97,13 @@ export class Region {
   breaker(name: string, options?: BreakerOptions): Breaker
   /** Creates a histogram or attaches to it. */
   histogram(name: string): Histogram
+  /** Creates a window counter or attaches to it; without options as `cache` does. */
+  window(name: string, options?: WindowOptions): WindowCounter
+  /**
+   * Creates permits or attaches to them. Without options, attaches to those that
+   * are there (`FB_E_NOT_FOUND` otherwise: no limit is a good default).
+   */
+  permits(name: string, options?: PermitsOptions): Permits
 
   /** What is in the region. */
   objects(): ObjectInfo[]
@@ -110,7 +118,7 @@ export class Region {
   /**
    * Lets go of the region and of every object opened through this object:
    * using them afterwards is `FB_E_CLOSED`, and with that {@link Limiter.acquire}
-   * rejects for those who wait. Closing twice is nothing. A region that is never
+   * rejects for those who wait. Leases are released. Closing twice is nothing. A region that is never
    * closed goes when it is collected or the thread ends.
    */
   close(): void
@@ -120,7 +128,7 @@ export class Region {
 
 export interface ObjectInfo {
   name: string
-  kind: 'limiter' | 'cache' | 'breaker' | 'histogram'
+  kind: 'limiter' | 'cache' | 'breaker' | 'histogram' | 'window' | 'permits'
   bytes: number
 }
 
@@ -168,8 +176,11 @@ export interface RegionEvent {
   detail: number
 }
 
-/** A rate: text, or its parts. */
-export type Rate = string | RateOptions
+/**
+ * A rate: text, or its parts. Several, at most four, all of which a request must
+ * keep to: text with `and` in it, or an array.
+ */
+export type Rate = string | RateOptions | readonly (string | RateOptions)[]
 
 export interface RateOptions {
   /** Requests a period, or text such as `'60/min'`, which says the period. */
@@ -180,7 +191,37 @@ export interface RateOptions {
   burst?: number
 }
 
-export interface LimiterOptions extends RateOptions {
+/**
+ * What a limiter counts. `bucket`: tokens that come back one by one, at the rate.
+ * `fixed`: a window that begins with a key's first token; at most the count in
+ * each. `sliding`: at most the count in *any* interval of the window's length.
+ */
+export type Algorithm = 'bucket' | 'fixed' | 'sliding'
+
+export interface LimiterOptions extends Omit<RateOptions, 'rate'> {
+  /** Requests a period, text that says the period, or several rates. */
+  rate: number | string | readonly (string | RateOptions)[]
+  /** Default `'bucket'`. Fixed when created. */
+  algorithm?: Algorithm
+  /**
+   * What happens when a newcomer finds no free slot. `'lenient'`, the default: it
+   * takes one that is in use, whose key starts anew (`evictedLive`). `'strict'`:
+   * a flood of fresh keys never gives anybody a token; for logins. Fixed when
+   * created.
+   */
+  onFull?: 'lenient' | 'strict'
+  /**
+   * What is answered when others kept changing the key's slots, a thousand times
+   * in a row: default `'deny'`.
+   */
+  onError?: 'deny' | 'allow'
+  /** `false`: everything passes, uncharged, and is counted as admitted. */
+  enabled?: boolean
+  /**
+   * Whether {@link Limiter.topRefused} shows keys, as far as they have at most 47
+   * bytes; they are stored in the region then.
+   */
+  showKeys?: boolean
   /**
    * Rates by tier, at most 15, names of 1 to 31 bytes other than `default`;
    * `'unlimited'` is a rate. An unknown tier gets the limiter's own; one that is
@@ -270,7 +311,30 @@ export class Limiter {
   acquire(key: Key, timeout: Duration, options?: AcquireOptions): Promise<Verdict>
   /** Fills the key's bucket and ends a block; whether there was anything to do. */
   reset(key: Key): boolean
+  /** Fills all buckets and ends all blocks. Reads the whole table. */
+  clear(): void
   stats(): LimiterStats
+  /**
+   * The keys that were refused most since the limiter was created, or since
+   * `forgetRefused`: up to 32, the worst first. Estimates.
+   */
+  topRefused(): RefusedKey[]
+  /** By what `topRefused` calls this key: 16 hexadecimal digits. */
+  mark(key: Key): string
+  /** Begins to count anew who is refused most. */
+  forgetRefused(): void
+}
+
+/** A key that was refused often. */
+export interface RefusedKey {
+  /** The same for the same key, in this region only: {@link Limiter.mark}. */
+  mark: string
+  /** How often, an estimate. */
+  count: number
+  /** By how much the count may be too high. */
+  over: number
+  /** The key where it is shown (`showKeys`), a `Buffer` if it is not UTF-8; else `null`. */
+  key: string | Buffer | null
 }
 
 export interface ReserveOptions {
@@ -295,8 +359,8 @@ export class Reservation {
   /** When to act: nanoseconds of the region's clock. */
   readonly due: bigint
   /**
-   * Gives the tokens back; `false` if it was time to act already. Those who
-   * reserved after it keep their times.
+   * Gives the tokens back, as many as those who reserved after it did not take;
+   * `false` if it was time to act already. They keep their times.
    */
   cancel(): boolean
 }
@@ -390,6 +454,146 @@ export interface LimiterStats {
   contended: number
   /** Slots of the table, one for each bucket that is not full. */
   slots: number
+}
+
+export interface WindowOptions {
+  /**
+   * Keys that have a window at once without crowding each other: default 65,536;
+   * 16 bytes each and a quarter to spare. Fixed when created.
+   */
+  maxKeys?: number
+}
+
+/** What a key's window has seen. */
+export interface Count {
+  /** Hits in the window; at most 16,777,215 are counted. */
+  count: number
+  /** Milliseconds until it ends; 0 if the key has no window. */
+  resetsIn: number
+}
+
+export interface Hit extends Count {
+  /** Whether the hits are among `count`: not beyond `limit`. */
+  counted: boolean
+}
+
+export interface HitOptions {
+  /** How many at once: default 1; 0 begins no window. */
+  hits?: number | undefined
+  /** Count them only if the window has no more than this then. */
+  limit?: number | undefined
+}
+
+/**
+ * Counts by key in windows of time: for the stores of other rate limiters. A
+ * {@link Limiter} with the algorithm `fixed` is the limit itself.
+ */
+export class WindowCounter {
+  private constructor()
+  readonly name: string
+  /**
+   * Counts a hit of this key. If it has no window, or that is over, one of this
+   * length begins: a millisecond to four and a half years.
+   */
+  hit(key: Key, window: Duration, options?: HitOptions): Hit
+  /** What the key's window has seen. */
+  get(key: Key): Count
+  /** Takes hits back, default 1, down to none; the window stays as it is. */
+  decrement(key: Key, hits?: number): Count
+  /** Ends the key's window, and its block; whether it had either. */
+  reset(key: Key): boolean
+  /**
+   * Marks the key as blocked for this long, for `blockedFor` to tell; a mark that
+   * ends later stays. It is counted on regardless.
+   */
+  block(key: Key, time: Duration): void
+  /** Milliseconds that the key is blocked yet; 0 if it is not. */
+  blockedFor(key: Key): number
+  /** Ends a block; whether there was one. */
+  unblock(key: Key): boolean
+  /** Ends all windows and blocks. Reads the whole table. */
+  clear(): void
+  stats(): WindowStats
+}
+
+export interface WindowStats {
+  /** Calls of `hit` that were counted, whatever their weight. */
+  hits: number
+  /** Calls that were not, for a limit. */
+  refused: number
+  /** Windows that were not over when another key took their slot. */
+  evictedLive: number
+  /** Calls that were not counted because others kept changing the key's slots. */
+  contended: number
+  /** Slots of the table. */
+  slots: number
+}
+
+export interface PermitsOptions {
+  /** Leases of a key at once: 1 to 4,096. */
+  limit: number
+  /**
+   * When a lease ends by itself that is neither released nor renewed: default a
+   * minute, from 1 ms to 30 days, in whole milliseconds.
+   */
+  lease?: Duration
+  /**
+   * Leases of all keys together: default 4,096, from `limit` to 16,777,216; about
+   * 50 bytes each. Fixed when created.
+   */
+  maxLeases?: number
+}
+
+/**
+ * So many at once of each key, over all threads and processes, whichever of them
+ * are killed or stopped. A lease is live until it is released, its time is over,
+ * or its process has ended. One whose time is over does not stop its holder: who
+ * works on without renewing works beside the next one.
+ */
+export class Permits {
+  private constructor()
+  readonly name: string
+  /** A permit for this key, `undefined` if there is none now. Does not wait. */
+  tryAcquire(key: Key): Lease | undefined
+  /** The same, but a refusal is thrown, and says why: {@link Refused}. */
+  enforce(key: Key): Lease
+  /** How many leases the key has, those of dead processes that nobody noticed yet among them. */
+  inUse(key: Key): number
+  stats(): PermitsStats
+}
+
+/**
+ * One permit, for a time. One that is collected is released, at some time; so are
+ * all when the region is closed, and when their thread or process ends.
+ */
+export class Lease {
+  private constructor()
+  /** Gives the permit back; `false` if that was done, or its time was over, before. */
+  release(): boolean
+  /**
+   * Has it end as late as one acquired now would; `false` if it has ended: then
+   * acquire another.
+   */
+  renew(): boolean
+  /** Milliseconds until it ends by itself; 0 when it has ended. */
+  readonly endsIn: number
+  /** The same as `release`, for `using`. */
+  [Symbol.dispose](): void
+}
+
+export interface PermitsStats {
+  /** Leases granted. */
+  granted: number
+  /** Refusals because of the limit. */
+  refused: number
+  /** Refusals because there was no room: raise `maxLeases`. */
+  full: number
+  /** Refusals because another participant held the key's shard. */
+  busy: number
+  /** Leases whose time was over before they were released. */
+  expired: number
+  /** Leases whose holders had died. */
+  reaped: number
 }
 
 export interface CacheOptions {
@@ -651,4 +855,21 @@ export class Limited extends ForebayError {
     styles?: HeaderStyle | readonly HeaderStyle[],
     now?: Date | number,
   ): [name: string, value: string][]
+}
+
+/** There is no permit now: {@link Permits.enforce}. Its code is `'FB_DENIED'`. */
+export class Refused extends ForebayError {
+  private constructor()
+  /** The permits' name. */
+  readonly permits: string
+  /**
+   * `'limit'`: the key has as many leases as it may. `'full'`: there is no room
+   * for another. `'busy'`: another participant holds the key's shard.
+   */
+  readonly reason: 'limit' | 'full' | 'busy'
+  /**
+   * Milliseconds until one of the leases in the way has ended, at the latest,
+   * unless it is renewed; `null` when busy.
+   */
+  readonly retryAfter: number | null
 }

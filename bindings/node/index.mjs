@@ -19,5 +19,9 @@ export const {
   BreakerOpen,
   Histogram,
   Snapshot,
+  WindowCounter,
+  Permits,
+  Lease,
+  Refused,
   ForebayError,
 } = forebay

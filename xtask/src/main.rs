@@ -38,7 +38,7 @@ enum Command {
     },
     /// Everything that must pass, in all languages.
     Test {
-        /// Faces or checks to leave out: lint, parity, rust, c, python, node, readme.
+        /// Faces or checks to leave out: lint, parity, rust, c, python, node, frameworks, readme.
         #[arg(long, value_delimiter = ',')]
         skip: Vec<String>,
     },
@@ -95,7 +95,7 @@ fn run(command: Command) -> Result<()> {
 /// it does.
 type Step = (&'static str, &'static [&'static str], fn() -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("lint", &["cargo"], lint),
     ("parity", &[], || parity::parity(true)),
     ("rust", &["cargo"], rust::test),
@@ -105,6 +105,7 @@ const STEPS: [Step; 7] = [
     }),
     ("python", &["python3"], python::test),
     ("node", &["node", "npm"], node::test),
+    ("frameworks", &["node", "npm"], node::test_frameworks),
     ("readme", &["c++", "python3", "node"], readme::test),
 ];
 

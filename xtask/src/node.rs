@@ -9,7 +9,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What tests need from npm, and only they.
-const TOOLS: [&str; 2] = ["typescript@5.9.3", "@types/node@20.19.43"];
+const TOOLS: &[&str] = &["typescript@5.9.3", "@types/node@20.19.43"];
+
+/// The frameworks that the adapters are for, and only their tests need.
+const FRAMEWORKS: &[&str] = &[
+    "express@5.3.0",
+    "express-rate-limit@8.7.4",
+    "@types/express@5.0.6",
+    "fastify@5.12.8",
+    "@fastify/rate-limit@11.2.0",
+    "@nestjs/common@11.2.10",
+    "@nestjs/core@11.2.10",
+    "@nestjs/platform-express@11.2.10",
+    "@nestjs/throttler@6.7.1",
+    "reflect-metadata@0.2.2",
+    "rxjs@7.8.2",
+];
 
 /// The program that runs Node: `NODE`, else `node`.
 pub fn node() -> Command {
@@ -39,14 +54,17 @@ pub fn build(release: bool) -> Result<PathBuf> {
     shell::run(&mut cargo)?;
 
     let home = shell::target().join("node");
-    let installed = home.join("node_modules/forebay");
-    fs::create_dir_all(&installed)?;
     let profile = if release { "release" } else { "debug" };
     let library = format!("{DLL_PREFIX}forebay_node{DLL_SUFFIX}");
-    replace(
-        &shell::target().join(profile).join(library),
-        &installed.join("forebay.node"),
-    )?;
+    install(&home, &shell::target().join(profile).join(library))?;
+    Ok(home)
+}
+
+/// Installs the package, with this engine, below `home`.
+fn install(home: &Path, library: &Path) -> Result<()> {
+    let installed = home.join("node_modules/forebay");
+    fs::create_dir_all(&installed)?;
+    replace(library, &installed.join("forebay.node"))?;
     for file in ["package.json", "README.md"] {
         replace(&package().join(file), &installed.join(file))?;
     }
@@ -62,7 +80,7 @@ pub fn build(release: bool) -> Result<PathBuf> {
             replace(&from, &installed.join(&file))?;
         }
     }
-    Ok(home)
+    Ok(())
 }
 
 /// What `package.json` says is published: what is not listed there is not
@@ -90,14 +108,27 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
 /// type check against what was installed.
 pub fn test() -> Result<()> {
     let home = build(false)?;
-    run_tests(&home)?;
+    run_tests(&home, "test", None)?;
     run_examples(&home)?;
-    check_types(&home)
+    let types = typescript()?.join("node_modules/@types");
+    check_types(&home, "test/types.ts", &types)
 }
 
-fn run_tests(home: &Path) -> Result<()> {
+/// Runs the tests of the adapters, and their type check, against the frameworks
+/// that they are for.
+pub fn test_frameworks() -> Result<()> {
+    let home = build(false)?;
+    let frameworks = from_npm("node-frameworks", FRAMEWORKS)?;
+    let engine = home.join("node_modules/forebay/forebay.node");
+    install(&frameworks, &engine)?;
+    run_tests(&home, "test/frameworks", Some(&frameworks))?;
+    let types = typescript()?.join("node_modules/@types");
+    check_types(&frameworks, "test/frameworks/types.ts", &types)
+}
+
+fn run_tests(home: &Path, directory: &str, frameworks: Option<&Path>) -> Result<()> {
     let mut files: Vec<OsString> = Vec::new();
-    for entry in fs::read_dir(package().join("test"))? {
+    for entry in fs::read_dir(package().join(directory))? {
         let path = entry?.path();
         let name = path.to_string_lossy();
         if name.ends_with(".test.js") || name.ends_with(".test.mjs") {
@@ -105,7 +136,7 @@ fn run_tests(home: &Path) -> Result<()> {
         }
     }
     files.sort();
-    ensure!(!files.is_empty(), "bindings/node/test has no tests");
+    ensure!(!files.is_empty(), "bindings/node/{directory} has no tests");
 
     // The tests import the package that they lie in by its name; the library
     // that they test is the one that was installed.
@@ -118,6 +149,7 @@ fn run_tests(home: &Path) -> Result<()> {
             home.join("node_modules/forebay/forebay.node"),
         )
         .env_remove("NODE_OPTIONS")
+        .envs(frameworks.map(|frameworks| ("FOREBAY_FRAMEWORKS", frameworks)))
         .output()
         .context("cannot start node")?;
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -154,14 +186,19 @@ fn run_examples(home: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `tsc --strict` on `test/types.ts`, as an ES module and as CommonJS.
-fn check_types(home: &Path) -> Result<()> {
-    let tools = shell::target().join("node-tools");
-    let compiler = tools.join("node_modules/typescript/bin/tsc");
-    let wanted = TOOLS.join(" ");
-    let stamp = tools.join("installed");
+/// The directory that has the compiler of TypeScript.
+fn typescript() -> Result<PathBuf> {
+    from_npm("node-tools", TOOLS)
+}
+
+/// Installs packages into a directory of the target directory, unless they are
+/// there already.
+fn from_npm(directory: &str, packages: &[&str]) -> Result<PathBuf> {
+    let home = shell::target().join(directory);
+    let wanted = packages.join(" ");
+    let stamp = home.join("installed");
     if fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
-        fs::create_dir_all(&tools)?;
+        fs::create_dir_all(&home)?;
         shell::run(
             npm()
                 .args([
@@ -172,21 +209,28 @@ fn check_types(home: &Path) -> Result<()> {
                     "--silent",
                 ])
                 .arg("--prefix")
-                .arg(&tools)
-                .args(TOOLS),
+                .arg(&home)
+                .args(packages),
         )?;
         fs::write(&stamp, &wanted)?;
     }
+    Ok(home)
+}
+
+/// `tsc --strict` on a file of the package's, as an ES module and as CommonJS,
+/// beside what is installed below `home`.
+fn check_types(home: &Path, file: &str, types: &Path) -> Result<()> {
+    let compiler = typescript()?.join("node_modules/typescript/bin/tsc");
     for extension in ["mts", "cts"] {
         let usage = home.join(format!("types.{extension}"));
-        replace(&package().join("test/types.ts"), &usage)?;
+        replace(&package().join(file), &usage)?;
         shell::run(
             node()
                 .arg(&compiler)
                 .args(["--noEmit", "--strict", "--exactOptionalPropertyTypes"])
                 .args(["--target", "es2022", "--module", "nodenext"])
                 .args(["--types", "node", "--typeRoots"])
-                .arg(tools.join("node_modules/@types"))
+                .arg(types)
                 .arg(&usage),
         )?;
     }

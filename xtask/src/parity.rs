@@ -76,13 +76,13 @@ const OBJECTS: [Object; 10] = [
             ),
             (
                 "window",
-                ["", "", "window", ""],
-                "in Rust and Python only so far",
+                ["fb_window_open", "window", "window", "window"],
+                "",
             ),
             (
                 "permits",
-                ["", "", "permits", ""],
-                "in Rust and Python only so far",
+                ["fb_permits_open", "permits", "permits", "permits"],
+                "",
             ),
             (
                 "objects",
@@ -167,26 +167,28 @@ const OBJECTS: [Object; 10] = [
                 ["fb_limiter_unblock", "unblock", "unblock", "unblock"],
                 "",
             ),
-            (
-                "clear",
-                ["", "", "clear", ""],
-                "in Rust and Python only so far",
-            ),
+            ("clear", ["fb_limiter_clear", "clear", "clear", "clear"], ""),
             (
                 "top_refused",
-                ["", "", "top_refused", ""],
-                "in Rust and Python only so far",
+                [
+                    "fb_limiter_top_refused",
+                    "top_refused",
+                    "top_refused",
+                    "topRefused",
+                ],
+                "",
             ),
             (
                 "forget_refused",
-                ["", "", "forget_refused", ""],
-                "in Rust and Python only so far",
+                [
+                    "fb_limiter_forget_refused",
+                    "forget_refused",
+                    "forget_refused",
+                    "forgetRefused",
+                ],
+                "",
             ),
-            (
-                "mark",
-                ["", "", "mark", ""],
-                "in Rust and Python only so far",
-            ),
+            ("mark", ["fb_limiter_mark", "mark", "mark", "mark"], ""),
             (
                 "reserve",
                 ["fb_limiter_reserve", "reserve", "reserve", "reserve"],
@@ -245,6 +247,117 @@ const OBJECTS: [Object; 10] = [
                 ["fb_limiter_cancel", "cancel", "cancel", "cancel"],
                 "",
             ),
+        ],
+    },
+    Object {
+        name: "WindowCounter",
+        rust: (&["limiter/counter.rs"], "WindowCounter"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "name", "name"],
+                "C, C++: the caller has it",
+            ),
+            ("hit", ["fb_window_hit", "hit", "hit", "hit"], ""),
+            ("hit_with", ["fb_window_hit_with", "hit", "hit", "hit"], ""),
+            ("get", ["fb_window_get", "get", "get", "get"], ""),
+            (
+                "decrement",
+                ["fb_window_decrement", "decrement", "decrement", "decrement"],
+                "",
+            ),
+            ("reset", ["fb_window_reset", "reset", "reset", "reset"], ""),
+            ("block", ["fb_window_block", "block", "block", "block"], ""),
+            (
+                "blocked_for",
+                [
+                    "fb_window_blocked_for",
+                    "blocked_for",
+                    "blocked_for",
+                    "blockedFor",
+                ],
+                "",
+            ),
+            (
+                "unblock",
+                ["fb_window_unblock", "unblock", "unblock", "unblock"],
+                "",
+            ),
+            ("clear", ["fb_window_clear", "clear", "clear", "clear"], ""),
+            (
+                "stats",
+                ["fb_window_get_stats", "stats", "stats", "stats"],
+                "",
+            ),
+        ],
+    },
+    Object {
+        name: "Permits",
+        rust: (&["permits/mod.rs"], "Permits"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "name", "name"],
+                "C, C++: the caller has it",
+            ),
+            (
+                "try_acquire",
+                [
+                    "fb_permits_try_acquire",
+                    "acquire",
+                    "try_acquire",
+                    "tryAcquire",
+                ],
+                "",
+            ),
+            (
+                "in_use",
+                ["fb_permits_in_use", "in_use", "in_use", "inUse"],
+                "",
+            ),
+            (
+                "stats",
+                ["fb_permits_get_stats", "stats", "stats", "stats"],
+                "",
+            ),
+            (
+                "try_acquire_raw",
+                ["fb_permits_try_acquire", "", "", ""],
+                "for bindings",
+            ),
+            (
+                "release_raw",
+                ["fb_permits_release", "", "", ""],
+                "for bindings",
+            ),
+            (
+                "renew_raw",
+                ["fb_permits_renew", "", "", ""],
+                "for bindings",
+            ),
+            (
+                "ends_in_raw",
+                ["fb_permits_ends_in", "", "", ""],
+                "for bindings",
+            ),
+        ],
+    },
+    Object {
+        name: "Lease",
+        rust: (&["permits/mod.rs"], "Lease"),
+        verbs: &[
+            (
+                "release",
+                ["fb_permits_release", "release", "release", "release"],
+                "",
+            ),
+            ("renew", ["fb_permits_renew", "renew", "renew", "renew"], ""),
+            (
+                "ends_in",
+                ["fb_permits_ends_in", "ends_in", "ends_in", "endsIn"],
+                "",
+            ),
+            ("into_raw", ["fb_lease", "", "", ""], "for bindings"),
         ],
     },
     Object {
@@ -353,111 +466,6 @@ const OBJECTS: [Object; 10] = [
                 ["fb_histogram_snapshot", "snapshot", "snapshot", "snapshot"],
                 "",
             ),
-        ],
-    },
-    Object {
-        name: "WindowCounter",
-        rust: (&["limiter/counter.rs"], "WindowCounter"),
-        verbs: &[
-            (
-                "name",
-                ["", "", "name", ""],
-                "in Rust and Python only so far",
-            ),
-            ("hit", ["", "", "hit", ""], "in Rust and Python only so far"),
-            (
-                "hit_with",
-                ["", "", "hit", ""],
-                "in Rust and Python only so far",
-            ),
-            ("get", ["", "", "get", ""], "in Rust and Python only so far"),
-            (
-                "decrement",
-                ["", "", "decrement", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "reset",
-                ["", "", "reset", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "block",
-                ["", "", "block", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "blocked_for",
-                ["", "", "blocked_for", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "unblock",
-                ["", "", "unblock", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "clear",
-                ["", "", "clear", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "stats",
-                ["", "", "stats", ""],
-                "in Rust and Python only so far",
-            ),
-        ],
-    },
-    Object {
-        name: "Permits",
-        rust: (&["permits/mod.rs"], "Permits"),
-        verbs: &[
-            (
-                "name",
-                ["", "", "name", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "try_acquire",
-                ["", "", "try_acquire", ""],
-                "in Rust and Python only so far",
-            ),
-            ("try_acquire_raw", ["", "", "", ""], "for bindings"),
-            ("release_raw", ["", "", "", ""], "for bindings"),
-            ("renew_raw", ["", "", "", ""], "for bindings"),
-            ("ends_in_raw", ["", "", "", ""], "for bindings"),
-            (
-                "in_use",
-                ["", "", "in_use", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "stats",
-                ["", "", "stats", ""],
-                "in Rust and Python only so far",
-            ),
-        ],
-    },
-    Object {
-        name: "Lease",
-        rust: (&["permits/mod.rs"], "Lease"),
-        verbs: &[
-            (
-                "release",
-                ["", "", "release", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "renew",
-                ["", "", "renew", ""],
-                "in Rust and Python only so far",
-            ),
-            (
-                "ends_in",
-                ["", "", "ends_in", ""],
-                "in Rust and Python only so far",
-            ),
-            ("into_raw", ["", "", "", ""], "for bindings"),
         ],
     },
     Object {

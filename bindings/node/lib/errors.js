@@ -8,6 +8,7 @@
 //   ForebayError   whatever else went wrong            FB_E_…
 //   BreakerOpen    a ForebayError: do not call now     FB_REJECTED
 //   Limited        a ForebayError: over the limit      FB_DENIED
+//   Refused        a ForebayError: no permit now       FB_DENIED
 
 class ForebayError extends Error {
   constructor(message, code, options) {
@@ -38,6 +39,16 @@ class Limited extends ForebayError {
   }
 }
 Object.defineProperty(Limited.prototype, 'name', nameOf('Limited'))
+
+class Refused extends ForebayError {
+  constructor(message, permits, reason, retryAfter) {
+    super(message, 'FB_DENIED')
+    this.permits = permits
+    this.reason = reason
+    this.retryAfter = retryAfter
+  }
+}
+Object.defineProperty(Refused.prototype, 'name', nameOf('Refused'))
 
 // As the language's own errors have it: inherited, not in Object.keys.
 function nameOf(value) {
@@ -100,6 +111,7 @@ module.exports = {
   ForebayError,
   BreakerOpen,
   Limited,
+  Refused,
   makeError,
   wrongType,
   typeName,

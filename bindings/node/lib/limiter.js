@@ -70,7 +70,11 @@ class Limiter {
   #reserve
   #acquire
   #reset
+  #clear
   #stats
+  #topRefused
+  #mark
+  #forgetRefused
   #number
   #waiters
 
@@ -88,7 +92,11 @@ class Limiter {
     this.#reserve = native.reserve
     this.#acquire = native.acquire
     this.#reset = native.reset
+    this.#clear = native.clear
     this.#stats = native.stats
+    this.#topRefused = native.topRefused
+    this.#mark = native.mark
+    this.#forgetRefused = native.forgetRefused
     this.#number = native.number
     this.#waiters = waiters
   }
@@ -171,9 +179,29 @@ class Limiter {
     return reset(key)
   }
 
+  clear() {
+    const clear = this.#clear
+    clear()
+  }
+
   stats() {
     const stats = this.#stats
     return stats()
+  }
+
+  topRefused() {
+    const topRefused = this.#topRefused
+    return topRefused()
+  }
+
+  mark(key) {
+    const mark = this.#mark
+    return mark(key)
+  }
+
+  forgetRefused() {
+    const forgetRefused = this.#forgetRefused
+    forgetRefused()
   }
 }
 

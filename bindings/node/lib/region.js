@@ -6,6 +6,8 @@ const { Waiters } = require('./waiting.js')
 const { Cache } = require('./cache.js')
 const { Breaker } = require('./breaker.js')
 const { Histogram } = require('./histogram.js')
+const { WindowCounter } = require('./window.js')
+const { Permits } = require('./permits.js')
 
 function open(nameOrPath, options) {
   return new Region(KEY, native.open(nameOrPath, options))
@@ -39,6 +41,14 @@ class Region {
 
   histogram(name) {
     return new Histogram(KEY, name, this.#native.histogram(name))
+  }
+
+  window(name, options) {
+    return new WindowCounter(KEY, name, this.#native.window(name, options))
+  }
+
+  permits(name, options) {
+    return new Permits(KEY, name, this.#native.permits(name, options))
   }
 
   get path() {

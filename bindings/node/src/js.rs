@@ -132,6 +132,12 @@ impl<'e> Env<'e> {
         self.make(|env, to| unsafe { sys::napi_get_undefined(env, to) })
     }
 
+    /// `null`
+    pub fn null(self) -> Answer<'e> {
+        // SAFETY: as in `undefined`.
+        self.make(|env, to| unsafe { sys::napi_get_null(env, to) })
+    }
+
     /// `true` or `false`
     pub fn boolean(self, is: bool) -> Answer<'e> {
         // SAFETY: as in `undefined`.

@@ -14,7 +14,7 @@
 //! | `text.rs`, `bytes.rs`, `key.rs` | strings and arrays as bytes, without a copy where that is sound |
 //! | `number.rs`, `duration.rs`, `options.rs` | arguments checked and named |
 //! | `handle.rs` | objects that `close()` can empty |
-//! | `region.rs`, `limiter.rs`, `cache.rs`, `breaker.rs`, `histogram.rs` | the verbs |
+//! | `region.rs`, `limiter.rs`, `window.rs`, `permits.rs`, `cache.rs`, `breaker.rs`, `histogram.rs` | the verbs |
 //! | `waiting.rs`, `headers.rs`, `address.rs` | what belongs to limiters: reservations, verdicts as headers, clients' addresses |
 //!
 //! Nothing here is static: each worker thread loads its own copy of the
@@ -35,10 +35,12 @@ mod key;
 mod limiter;
 mod number;
 mod options;
+mod permits;
 mod realm;
 mod region;
 mod text;
 mod waiting;
+mod window;
 
 use napi_sys as sys;
 

@@ -11,7 +11,8 @@ use crate::number::{count, SAFE};
 use crate::options::Options;
 use crate::text::{self, with_text};
 use crate::waiting::{acquire, reserve};
-use forebay::{Charge, Error, Limiter, LimiterOptions, Rate, Verdict};
+use forebay::limiter::MOST_RATES;
+use forebay::{Charge, Error, Limiter, LimiterOptions, Rate, Rates, Verdict};
 use std::cell::Ref;
 use std::rc::Rc;
 
@@ -41,7 +42,11 @@ const VERBS: &[(&str, Verb<Open>)] = &[
     ("reserve", reserve),
     ("acquire", acquire),
     ("reset", reset),
+    ("clear", clear),
     ("stats", stats),
+    ("topRefused", top_refused),
+    ("mark", mark),
+    ("forgetRefused", forget_refused),
 ];
 
 /// The functions of a limiter, and its `number` for `takeAll`.
@@ -134,6 +139,52 @@ fn reset<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
         Ok(limiter.get()?.reset(key))
     })?;
     call.env.boolean(was)
+}
+
+fn clear<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    limiter.get()?.clear();
+    call.env.undefined()
+}
+
+/// `[{mark, count, over, key}, …]`: the key as text if it is UTF-8, else as a
+/// `Buffer`, or `null`.
+fn top_refused<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let env = call.env;
+    let refused = limiter.get()?.top_refused();
+    let rows = refused
+        .iter()
+        .map(|refused| {
+            let key = match refused.key.as_deref() {
+                Some(key) if std::str::from_utf8(key).is_ok() => env.string(key)?,
+                Some(key) => env.buffer(key)?,
+                None => env.null()?,
+            };
+            env.record(&[
+                ("mark", mark_text(env, refused.mark)?),
+                ("count", env.number(refused.count as f64)?),
+                ("over", env.number(refused.over as f64)?),
+                ("key", key),
+            ])
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    env.array(&rows)
+}
+
+fn mark<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let mark = with_key(call.env, call.arguments[0], |key| {
+        Ok(limiter.get()?.mark(key))
+    })?;
+    mark_text(call.env, mark)
+}
+
+/// A mark has 64 bits, a number 53: so it is text.
+fn mark_text(env: Env<'_>, mark: u64) -> Answer<'_> {
+    env.string(format!("{mark:016x}").as_bytes())
+}
+
+fn forget_refused<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    limiter.get()?.forget_refused();
+    call.env.undefined()
 }
 
 fn stats<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
@@ -270,16 +321,28 @@ fn tokens(n: u64) -> f64 {
     }
 }
 
-/// `'60/min burst 90'`, or `{rate, per, burst, tiers, maxKeys}`.
+/// A rate as text, an array of rates, or `{rate, per, burst, tiers, algorithm,
+/// onFull, maxKeys, onError, enabled, showKeys}`.
 pub fn options<'e>(env: Env<'e>, value: Value<'e>) -> Result<Option<LimiterOptions>, Failure> {
-    if let Some(rate) = text::to_string(env, value, "rate")? {
-        return Ok(Some(LimiterOptions::new(rate.parse()?)));
+    const KNOWN: &[&str] = &[
+        "rate",
+        "per",
+        "burst",
+        "tiers",
+        "algorithm",
+        "onFull",
+        "maxKeys",
+        "onError",
+        "enabled",
+        "showKeys",
+    ];
+    if let Some(rates) = plain_rates(env, value)? {
+        return Ok(Some(LimiterOptions::new(rates)));
     }
-    let Some(options) = Options::read(env, value, &["rate", "per", "burst", "tiers", "maxKeys"])?
-    else {
+    let Some(options) = Options::read(env, value, KNOWN)? else {
         return Ok(None);
     };
-    let mut limiter = LimiterOptions::new(rate(env, &options)?);
+    let mut limiter = LimiterOptions::new(rates(env, &options)?);
     if let Some(tiers) = options.value("tiers")? {
         match env.type_of(tiers)? {
             Type::Object => {}
@@ -293,24 +356,102 @@ pub fn options<'e>(env: Env<'e>, value: Value<'e>) -> Result<Option<LimiterOptio
         }
         for tier in env.own_names(tiers)? {
             let tier = text::to_string(env, tier, "tier")?.unwrap_or_default();
-            limiter = limiter.tier(&tier, tier_rate(env, env.get(tiers, &tier)?)?);
+            limiter = limiter.tier(&tier, tier_rates(env, env.get(tiers, &tier)?)?);
         }
+    }
+    if let Some(algorithm) = options.text("algorithm")? {
+        limiter = limiter.algorithm(algorithm.parse()?);
+    }
+    if let Some(on_full) = options.text("onFull")? {
+        limiter = limiter.on_full(on_full.parse()?);
     }
     if let Some(n) = options.count("maxKeys")? {
         limiter = limiter.max_keys(n);
     }
+    if let Some(on_error) = options.text("onError")? {
+        limiter = limiter.on_error(on_error.parse()?);
+    }
+    if let Some(is) = options.boolean("enabled")? {
+        limiter = limiter.enabled(is);
+    }
+    if let Some(is) = options.boolean("showKeys")? {
+        limiter = limiter.show_keys(is);
+    }
     Ok(Some(limiter))
 }
 
-/// A tier's rate: text or `{rate, per, burst}`.
-fn tier_rate<'e>(env: Env<'e>, value: Value<'e>) -> Result<Rate, Failure> {
-    if let Some(text) = text::to_string(env, value, "rate")? {
-        return Ok(text.parse()?);
+/// The rates of a tier: text, an array, or `{rate, per, burst}`.
+fn tier_rates<'e>(env: Env<'e>, value: Value<'e>) -> Result<Rates, Failure> {
+    if let Some(rates) = plain_rates(env, value)? {
+        return Ok(rates);
     }
-    match Options::read(env, value, &["rate", "per", "burst"])? {
-        Some(options) => rate(env, &options),
+    match Options::read(env, value, PARTS)? {
+        Some(options) => rates(env, &options),
         None => Err(not_a_rate("undefined")),
     }
+}
+
+const PARTS: &[&str] = &["rate", "per", "burst"];
+
+/// Rates as text or as an array; `None` if it is neither.
+fn plain_rates<'e>(env: Env<'e>, value: Value<'e>) -> Result<Option<Rates>, Failure> {
+    if let Some(text) = text::to_string(env, value, "rate")? {
+        return Ok(Some(text.parse()?));
+    }
+    match env.type_of(value)? {
+        Type::Array => list_of_rates(env, value).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// An array of rates, each text or `{rate, per, burst}`.
+fn list_of_rates<'e>(env: Env<'e>, list: Value<'e>) -> Result<Rates, Failure> {
+    let len = env.array_len(list)?;
+    if len as usize > MOST_RATES {
+        return Err(Error::invalid(
+            "rate",
+            format!("{len} rates"),
+            format!("1 to {MOST_RATES} rates"),
+        )
+        .into());
+    }
+    let rates = (0..len)
+        .map(|i| {
+            let part = env.element(list, i)?;
+            if let Some(text) = text::to_string(env, part, "rate")? {
+                return Ok(text.parse()?);
+            }
+            match Options::read(env, part, PARTS)? {
+                Some(options) => rate(env, &options),
+                None => Err(not_a_rate("undefined")),
+            }
+        })
+        .collect::<Result<Vec<Rate>, Failure>>()?;
+    Ok(Rates::from(&rates[..]))
+}
+
+/// The `rate` of options: several as text or as an array, or one as [`rate`]
+/// has it.
+fn rates<'e>(env: Env<'e>, options: &Options<'e>) -> Result<Rates, Failure> {
+    let Some(value) = options.value("rate")? else {
+        return Err(not_a_rate("undefined"));
+    };
+    let several = match text::to_string(env, value, "rate")? {
+        Some(text) if text.parse::<Rate>().is_err() => text.parse::<Rates>()?,
+        None if env.type_of(value)? == Type::Array => list_of_rates(env, value)?,
+        _ => return Ok(rate(env, options)?.into()),
+    };
+    for beside in ["per", "burst"] {
+        if options.value(beside)?.is_some() {
+            return Err(Error::invalid(
+                beside,
+                "one beside several rates",
+                "none there: each rate says its own",
+            )
+            .into());
+        }
+    }
+    Ok(several)
 }
 
 /// `rate` as text, or as a number beside `per`; `burst` beside either.

@@ -71,6 +71,13 @@ impl<'e> Options<'e> {
             .transpose()
     }
 
+    /// Text.
+    pub fn text(&self, name: &'static str) -> Result<Option<String>, Failure> {
+        self.value(name)?
+            .map(|value| self::name(self.env, value, name))
+            .transpose()
+    }
+
     /// `true` or `false`.
     pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, Failure> {
         let Some(value) = self.value(name)? else {

@@ -13,8 +13,11 @@ use crate::js::{Env, Type, Value};
 use crate::limiter;
 use crate::number::large_count;
 use crate::options::{name, Options};
+use crate::permits;
 use crate::realm::Realm;
-use forebay::{BreakerOptions, CacheOptions, Codec, Error, HistogramOptions, RegionOptions};
+use crate::window;
+use forebay::{BreakerOptions, CacheOptions, Codec, Error, HistogramOptions};
+use forebay::{RegionOptions, WindowOptions};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,6 +32,8 @@ const VERBS: &[(&str, Verb<Region>)] = &[
     ("cache", cache),
     ("breaker", breaker),
     ("histogram", histogram),
+    ("window", window),
+    ("permits", permits),
     ("objects", objects),
     ("stats", stats),
     ("events", events),
@@ -146,9 +151,9 @@ fn limiter<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
     limiter::handed(call, &region.objects, limiter)
 }
 
-/// Without options, a cache or a breaker is attached to as it is, and made with
-/// the defaults if it is not there. A limiter has no default rate: the core
-/// answers that it was not found.
+/// Without options, a cache, a breaker or a window counter is attached to as it is, and made with
+/// the defaults if it is not there. A limiter has no default rate and permits no
+/// default limit: the core answers that they were not found.
 fn cache<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
     let [object, options, ..] = call.arguments;
     let object = name(call.env, object, "name")?;
@@ -186,6 +191,32 @@ fn histogram<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
     let histogram = region.handle.get()?.histogram(&object, none)?;
     let handle = region.objects.adopt("histogram", histogram);
     functions(call.env, call.realm, &handle, histogram::VERBS)
+}
+
+fn window<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let [object, options, ..] = call.arguments;
+    let object = name(call.env, object, "name")?;
+    let options = window::options(call.env, options)?;
+    let attach = options.is_none();
+    let window = match (region.handle.get()?.window(&object, options), attach) {
+        (Err(Error::NotFound { .. }), true) => {
+            region.handle.get()?.window(&object, WindowOptions::new())?
+        }
+        (window, _) => window?,
+    };
+    let handle = region.objects.adopt("window counter", window);
+    functions(call.env, call.realm, &handle, window::VERBS)
+}
+
+fn permits<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {
+    let [object, options, ..] = call.arguments;
+    let object = name(call.env, object, "name")?;
+    let options = permits::options(call.env, options)?;
+    let permits = region.handle.get()?.permits(&object, options)?;
+    let handle = region
+        .objects
+        .adopt("permits object", permits::Open::new(permits));
+    functions(call.env, call.realm, &handle, permits::VERBS)
 }
 
 fn objects<'e>(region: &Region, call: &Call<'e>) -> Answer<'e> {

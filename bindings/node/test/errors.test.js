@@ -317,6 +317,116 @@ test('a rate is text or its parts', () => {
   refused(() => region.limiter('r', { rate: '1/s', maxkeys: 1 }), TypeError, /"maxkeys"; allowed: .*maxKeys/)
 })
 
+test('several rates are one to four, each with its own burst', () => {
+  const text = Array(5).fill('1/s')
+  for (const rate of [[], text, text.join(' and '), ['1/s', 'unlimited'], '1/s and unlimited']) {
+    refused(() => region.limiter('r', rate), RangeError, /^rate: got/)
+    refused(() => region.limiter('r', { rate }), RangeError, /^rate: got/)
+    refused(() => region.limiter('r', { rate: '1/s', tiers: { pro: rate } }), RangeError, /^rate: got/)
+  }
+  refused(() => region.limiter('r', Array(1e6)), RangeError, /^rate: got 1000000 rates; allowed: 1 to 4 rates/)
+  for (const rate of ['1/s and', ['1/s and 2/min'], ['x'], ['1/s', '']]) {
+    refused(() => region.limiter('r', rate), RangeError, /^rate: got/)
+  }
+  for (const part of [undefined, {}, { rate: ['1/s'] }, { rate: null }]) {
+    refused(() => region.limiter('r', ['1/s', part]), TypeError, /^rate: got/)
+  }
+  for (const part of [5, null, ['1/s']]) {
+    refused(() => region.limiter('r', ['1/s', part]), TypeError, /^options: got/)
+  }
+  refused(() => region.limiter('r', ['1/s', { rate: '1/s', tiers: {} }]), TypeError, /"tiers"; allowed: rate, per, burst/)
+  for (const rate of [['1/s', '2/min'], '1/s and 2/min']) {
+    refused(() => region.limiter('r', { rate, burst: 5 }), RangeError, /^burst: got one beside several rates/)
+    refused(() => region.limiter('r', { rate, per: '1s' }), RangeError, /^per: got one beside several rates/)
+  }
+  assert.throws(() => region.limiter('r'), { code: 'FB_E_NOT_FOUND' })
+})
+
+test('the other options of a limiter have known names, types and values', () => {
+  const of = (options) => () => region.limiter('r', { rate: '1/s', ...options })
+  for (const value of ['', 'gcra', 'Bucket', 'strict']) {
+    refused(of({ algorithm: value }), RangeError, /^algorithm: got ".*"; allowed: bucket, fixed, sliding$/)
+    refused(of({ onError: value }), RangeError, /^on_error: got ".*"; allowed: deny, allow$/)
+  }
+  refused(of({ onFull: 'fair' }), RangeError, /^on_full: got "fair"; allowed: lenient, strict$/)
+  for (const value of [null, 5, true, {}]) {
+    refused(of({ algorithm: value }), TypeError, /^algorithm: got/)
+    refused(of({ onFull: value }), TypeError, /^onFull: got/)
+    refused(of({ onError: value }), TypeError, /^onError: got/)
+  }
+  for (const value of [null, 0, 'true', {}]) {
+    refused(of({ enabled: value }), TypeError, /^enabled: got/)
+    refused(of({ showKeys: value }), TypeError, /^showKeys: got/)
+  }
+  for (const key of [undefined, 7, {}]) refused(() => limiter.mark(key), TypeError, /^key: got/)
+  assert.throws(() => region.limiter('r'), { code: 'FB_E_NOT_FOUND' })
+})
+
+test('a window counter names the argument that is wrong, and changes nothing', () => {
+  const hits = region.window('hits', { maxKeys: 1000 })
+  hits.hit('k', '1m')
+  const before = [hits.get('k'), hits.blockedFor('k'), hits.stats()]
+  for (const key of [undefined, null, 7, {}]) {
+    for (const verb of ['get', 'decrement', 'reset', 'blockedFor', 'unblock']) {
+      refused(() => hits[verb](key), TypeError, /^key: got/)
+    }
+    refused(() => hits.hit(key, 1000), TypeError, /^key: got/)
+    refused(() => hits.block(key, 1000), TypeError, /^key: got/)
+  }
+  for (const time of [-1, NaN, Infinity, 2 ** 64, '', '5', '-5m']) {
+    refused(() => hits.hit('k', time), RangeError, /^window: got/)
+    refused(() => hits.block('k', time), RangeError, /^time: got/)
+  }
+  for (const time of [0, 0.999, '2000d']) {
+    refused(() => hits.hit('k', time), RangeError, /^window: got .*; allowed: a millisecond to/)
+  }
+  for (const time of [undefined, null, true, 5n, {}]) {
+    refused(() => hits.hit('k', time), TypeError, /^window: got/)
+    refused(() => hits.block('k', time), TypeError, /^time: got/)
+  }
+  for (const number of [-1, 1.5, NaN, Infinity, 2 ** 53]) {
+    refused(() => hits.hit('k', 1000, { hits: number }), RangeError, /^hits: got/)
+    refused(() => hits.hit('k', 1000, { limit: number }), RangeError, /^limit: got/)
+    refused(() => hits.decrement('k', number), RangeError, /^hits: got/)
+  }
+  for (const number of ['1', null, 1n, {}]) {
+    refused(() => hits.hit('k', 1000, { hits: number }), TypeError, /^hits: got/)
+    refused(() => hits.hit('k', 1000, { limit: number }), TypeError, /^limit: got/)
+    refused(() => hits.decrement('k', number), TypeError, /^hits: got/)
+  }
+  for (const options of [null, 5, [], 'x']) refused(() => hits.hit('k', 1000, options), TypeError, /^options: got/)
+  refused(() => hits.hit('k', 1000, { Hits: 1 }), TypeError, /"Hits"; allowed: hits, limit/)
+  refused(() => region.window('w', { maxkeys: 1 }), TypeError, /"maxkeys"; allowed: maxKeys/)
+  refused(() => region.window('w', { maxKeys: 0 }), RangeError, /max_keys/)
+  refused(() => region.window('w', { maxKeys: -1 }), RangeError, /^maxKeys: got -1/)
+  refused(() => region.window('w', 5), TypeError, /^options: got a number/)
+  assert.deepEqual([hits.get('k'), hits.blockedFor('k'), hits.stats()], before)
+})
+
+test('permits name the argument that is wrong, and change nothing', () => {
+  const jobs = region.permits('jobs', { limit: 2 })
+  const before = jobs.stats()
+  for (const key of [undefined, null, 7, {}]) {
+    for (const verb of ['tryAcquire', 'enforce', 'inUse']) {
+      refused(() => jobs[verb](key), TypeError, /^key: got/)
+    }
+  }
+  assert.deepEqual(jobs.stats(), before)
+  const of = (options) => () => region.permits('p', options)
+  refused(of({}), TypeError, /^limit: got undefined/)
+  for (const limit of [0, 4097]) refused(of({ limit }), RangeError, /^limit: got \d+; allowed: 1 to 4096$/)
+  for (const limit of [-1, 1.5, NaN, Infinity]) refused(of({ limit }), RangeError, /^limit: got/)
+  for (const limit of ['1', null, 1n]) refused(of({ limit }), TypeError, /^limit: got/)
+  for (const lease of [0, -1, NaN, '31d', 2 ** 60, '5']) refused(of({ limit: 1, lease }), RangeError, /^lease: got/)
+  for (const lease of [null, true, {}]) refused(of({ limit: 1, lease }), TypeError, /^lease: got/)
+  for (const maxLeases of [0, 2 ** 24 + 1]) refused(of({ limit: 1, maxLeases }), RangeError, /max_leases/)
+  refused(of({ limit: 5, maxLeases: 2 }), RangeError, /limit|max_leases/)
+  refused(of({ limit: 1, maxLeases: -1 }), RangeError, /^maxLeases: got -1/)
+  for (const options of [null, 5, [], 'x']) refused(of(options), TypeError, /^options: got/)
+  refused(of({ limit: 1, leases: 1 }), TypeError, /"leases"; allowed: limit, lease, maxLeases/)
+  assert.throws(of(), { code: 'FB_E_NOT_FOUND' })
+})
+
 test('durations are milliseconds or text', () => {
   for (const ttl of [-1, NaN, Infinity, -1e-9, 2 ** 64]) {
     refused(() => cache.set('k', 'v', { ttl }), RangeError, /^ttl: got .*milliseconds/)
@@ -362,6 +472,8 @@ test('names of objects are checked, and so are their kinds and sizes', () => {
   for (const name of [undefined, 1, null, {}]) {
     refused(() => region.cache(name), TypeError, /^name: got/)
     refused(() => region.histogram(name), TypeError, /^name: got/)
+    refused(() => region.window(name), TypeError, /^name: got/)
+    refused(() => region.permits(name, { limit: 1 }), TypeError, /^name: got/)
   }
   for (const name of ['', 'a\0b', 'x'.repeat(49)]) {
     refused(() => region.cache(name), RangeError, /^name: got/)
@@ -369,6 +481,7 @@ test('names of objects are checked, and so are their kinds and sizes', () => {
   const { ForebayError } = forebay
   refused(() => region.cache('limiter', {}), ForebayError, /is a limiter, not a cache/, 'FB_E_WRONG_KIND')
   refused(() => region.cache('limiter'), ForebayError, /is a limiter, not a cache/, 'FB_E_WRONG_KIND')
+  refused(() => region.window('limiter'), ForebayError, /is a limiter, not a window/, 'FB_E_WRONG_KIND')
   refused(() => region.cache('cache', { bytes: 2 << 20 }), ForebayError, /asked for 2097152/, 'FB_E_GEOMETRY')
   refused(() => region.limiter('absent'), ForebayError, /does not exist/, 'FB_E_NOT_FOUND')
   refused(() => region.cache('big', { bytes: 1 << 30 }), ForebayError, /region full/, 'FB_E_REGION_FULL')
@@ -452,7 +565,7 @@ test('a breaker is called with a function and known options', () => {
 })
 
 test('objects are made by the region only', () => {
-  for (const name of ['Region', 'Limiter', 'Reservation', 'Cache', 'Breaker', 'Permit', 'Histogram', 'Snapshot']) {
+  for (const name of ['Region', 'Limiter', 'Reservation', 'Cache', 'Breaker', 'Permit', 'Histogram', 'Snapshot', 'WindowCounter', 'Permits', 'Lease']) {
     refused(() => new forebay[name](), TypeError, /a constructor call/)
   }
   const { allow } = forebay.Limiter.prototype
@@ -465,6 +578,9 @@ test('after close everything answers that it is closed, and closing again is not
   const cache = region.cache('c', { bytes: 65536 })
   const breaker = region.breaker('b')
   const histogram = region.histogram('h')
+  const window = region.window('w')
+  const permits = region.permits('p', { limit: 1 })
+  const lease = permits.enforce('k')
   const permit = breaker.enter()
   const stop = histogram.start()
   limiter.take('k')
@@ -489,6 +605,14 @@ test('after close everything answers that it is closed, and closing again is not
   closed(() => breaker.enter(), 'breaker')
   closed(() => breaker.state, 'breaker')
   closed(() => histogram.record(1), 'histogram')
+  closed(() => limiter.clear(), 'limiter')
+  closed(() => limiter.topRefused(), 'limiter')
+  closed(() => window.hit('k', 1000), 'window counter')
+  closed(() => window.get('k'), 'window counter')
+  closed(() => permits.tryAcquire('k'), 'permits object')
+  closed(() => permits.inUse('k'), 'permits object')
+  closed(() => region.window('w'), 'region')
+  assert.deepEqual([lease.renew(), lease.endsIn, lease.release()], [false, 0, false])
   assert.equal(permit.success(), false)
   assert.equal(typeof stop(), 'number')
 })

@@ -17,6 +17,52 @@ test('import and require give the same objects', () => {
   assert.ok(privateRegion() instanceof required.Region)
 })
 
+test('import and require give the same adapters, which the declarations declare', async () => {
+  for (const name of ['express-rate-limit', 'nestjs-throttler', 'fastify-rate-limit']) {
+    const imported = await import(`forebay/${name}`)
+    const required = require(`forebay/${name}`)
+    assert.deepEqual({ ...imported }, required)
+    const declarations = readFileSync(new URL(`../adapters/${name}.d.ts`, import.meta.url), 'utf8')
+    for (const exported of Object.keys(required)) {
+      assert.match(declarations, new RegExp(`export (class|function) ${exported}\\b`))
+    }
+  }
+})
+
+test('adapters are over a counter that is there', async () => {
+  const { ForebayStore } = require('forebay/express-rate-limit')
+  const { ForebayThrottlerStorage } = require('forebay/nestjs-throttler')
+  const { forebayStore } = require('forebay/fastify-rate-limit')
+  const region = privateRegion({ bytes: 4 << 20 })
+  const counter = region.window('hits', { maxKeys: 100 })
+  for (const make of [
+    (options) => new ForebayStore(options),
+    (options) => new ForebayThrottlerStorage(options),
+    forebayStore,
+  ]) {
+    const refused = (options, name, message) => assert.throws(() => make(options), { name, message })
+    for (const options of [undefined, null, 5, 'hits', counter.name, []]) {
+      refused(options, 'TypeError', /^options: got/)
+    }
+    refused({}, 'TypeError', /^region: got undefined; allowed: a Region beside name, or a WindowCounter/)
+    refused({ region: {}, name: 'hits' }, 'TypeError', /^region: got an object/)
+    refused({ region }, 'TypeError', /^name: got undefined/)
+    refused({ region, name: '' }, 'RangeError', /^name: got/)
+    refused({ region, name: 'hits', maxKeys: -1 }, 'RangeError', /^maxKeys: got -1/)
+    refused({ region, name: 'hits', maxKeys: 50 }, 'ForebayError', /^.*asked for/)
+    refused({ region, name: 'hits', max: 1 }, 'TypeError', /"max"; allowed: counter, region, name, maxKeys/)
+    refused({ counter: 'hits' }, 'TypeError', /^counter: got a string; allowed: a WindowCounter/)
+    refused({ counter: null }, 'TypeError', /^counter: got null/)
+    for (const other of [{ region }, { name: 'hits' }, { maxKeys: 5 }]) {
+      refused({ counter, ...other }, 'TypeError', /one beside a counter/)
+    }
+    make({ counter })
+    make({ region, name: 'hits' })
+    make({ region, name: 'hits', maxKeys: 100 })
+  }
+  assert.throws(() => new ForebayStore({ counter, prefix: 5 }), { name: 'TypeError', message: /^prefix: got a number/ })
+})
+
 test('the declarations declare what there is', () => {
   const declarations = readFileSync(new URL('../index.d.ts', import.meta.url), 'utf8')
   for (const [name, value] of Object.entries(forebay)) {
@@ -51,8 +97,9 @@ test('an engine that cannot be loaded is an error that says what was tried', () 
 
 test('the examples in the README run as printed', async () => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
-  const examples = [...readme.matchAll(/```js\n(import [^]*?)```/g)]
-  assert.equal(examples.length, 2)
+  // Those with a framework are run beside it: frameworks/readme.test.mjs.
+  const examples = [...readme.matchAll(/```js\n(import [^\n]* from 'forebay'\n[^]*?)```/g)]
+  assert.equal(examples.length, 3)
   for (const [, example] of examples) {
     const printed = []
     const body = example

@@ -13,12 +13,16 @@ import {
   type Duration,
   type Entry,
   type HeaderStyle,
+  type Count,
   type Key,
+  type Lease,
   type Permit,
+  type RefusedKey,
   type Reservation,
   type Verdict,
   ForebayError,
   Limited,
+  Refused,
 } from 'forebay'
 
 interface Page {
@@ -75,6 +79,39 @@ const client: string = clientAddress('10.0.0.1', {
   trustedHops: 1,
 })
 
+region.limiter('several', ['10/s', { rate: 1000, per: '1d' }])
+region.limiter('logins', {
+  rate: ['5/min', '20/h'],
+  tiers: { pro: ['10/min', { rate: '40/h', burst: 50 }] },
+  algorithm: 'sliding',
+  onFull: 'strict',
+  onError: 'allow',
+  enabled: true,
+  showKeys: true,
+})
+// @ts-expect-error no such algorithm
+region.limiter('logins', { rate: '1/s', algorithm: 'gcra' })
+// @ts-expect-error a rate is not a number
+region.limiter('logins', [5])
+const refused: RefusedKey[] = limiter.topRefused()
+const known: boolean = refused.some(({ mark }) => mark === limiter.mark('k'))
+
+const hits = region.window('hits', { maxKeys: 1000 })
+const counted: boolean = hits.hit(key, '1m', { hits: 2, limit: 10 }).counted
+const count: Count = hits.decrement('k')
+const blocked: number = hits.blockedFor('k')
+// @ts-expect-error how long?
+hits.hit('k')
+
+const jobs = region.permits('jobs', { limit: 2, lease: '30s', maxLeases: 100 })
+const lease: Lease | undefined = jobs.tryAcquire(key)
+const renewed: boolean | undefined = lease?.renew()
+jobs.enforce('k')[Symbol.dispose]()
+// @ts-expect-error there may be none
+jobs.tryAcquire('k').release()
+// @ts-expect-error how many?
+region.permits('jobs', { lease: '30s' })
+
 const pages: Cache<Page> = region.cache<Page>('pages', { bytes: 8 << 20, ttl: '5m' })
 const page: Page | undefined = pages.get('/')
 const stored: boolean = pages.set('/', { title: 'Home', tags: [] }, { ttl: null })
@@ -114,9 +151,11 @@ for (const { kind, object } of region.events(0).events) {
 try {
   region[Symbol.dispose]()
 } catch (error) {
+  if (error instanceof Refused) console.log(error.permits, error.reason === 'full', error.retryAfter)
   if (error instanceof Limited) console.log(error.limiter, error.verdict.retryAfter, error.headers())
   if (error instanceof ForebayError) console.log(error.code.length)
 }
 
+export { known, counted, count, blocked, renewed }
 export { window, ended, due, cancelled, got, together, sent, pairs, client }
 export { path, allowed, wait, page, stored, entry, stats, bytes, anything, now, later, either, sync, stop, timed, p99, duration }

@@ -14,6 +14,9 @@ const {
   clientAddress,
   BreakerOpen,
   Limited,
+  WindowCounter,
+  Lease,
+  Refused,
 } = require('forebay')
 
 const DIRECTORY = path.join(__dirname, '..', '..', '..', 'tests', 'vectors')
@@ -43,6 +46,10 @@ function open(region, name, object) {
       return region.breaker(name, options(object))
     case 'histogram':
       return region.histogram(name)
+    case 'window':
+      return region.window(name, options(object))
+    case 'permits':
+      return region.permits(name, options(object))
     default:
       throw new Error(`unknown kind of object: ${object.kind}`)
   }
@@ -74,6 +81,15 @@ function verdict({ allowed, limit, remaining, retryAfter, resetAfter, window }) 
     reset_after_ns: ns(resetAfter),
     window_ns: ns(window),
   }
+}
+
+function counted({ counted, count, resetsIn }) {
+  return { counted, count, resets_in_ns: ns(resetsIn) }
+}
+
+/** The count has what `expect` names. */
+function saw(answer, expect) {
+  assert.deepEqual(subset(counted(answer), expect), expect)
 }
 
 /** The verdict has what `expect` names. */
@@ -138,6 +154,52 @@ const VERBS = {
     const [[name, verdict]] = limits
     assert.deepEqual(verdict.headers(name, styles, new Date(ms(wall))), expect)
   },
+  top_refused: ({ object, expect }) => {
+    const found = object.topRefused()
+    assert.deepEqual(found.map(({ count, over, key }) => ({ count, over, key })), expect)
+    for (const { mark, key } of found) {
+      assert.match(mark, /^[0-9a-f]{16}$/)
+      if (key !== null) assert.equal(mark, object.mark(key))
+    }
+  },
+  forget_refused: ({ object }) => object.forgetRefused(),
+
+  hit: ({ object, key, window_ns: window, hits, limit, expect, code, message }) => {
+    const hit = () => object.hit(key, ms(window), { hits, limit })
+    if (code === undefined) saw(hit(), expect)
+    else assert.throws(hit, { name: 'RangeError', code, message })
+  },
+  decrement: ({ object, key, hits, expect }) => saw(object.decrement(key, hits), expect),
+  blocked_for: ({ object, key, expect_ns: expect }) =>
+    assert.equal(ns(object.blockedFor(key)), expect),
+
+  // `enforce` tells why there is none; leases come from either verb in turn.
+  try_acquire: ({ object, key, as, leases, expect }) => {
+    if (expect === 'lease') {
+      const lease = leases.size % 2 === 0 ? object.tryAcquire(key) : object.enforce(key)
+      assert.ok(lease instanceof Lease)
+      return leases.set(as, lease)
+    }
+    assert.throws(
+      () => object.enforce(key),
+      (error) => {
+        assert.ok(error instanceof Refused)
+        assert.deepEqual([error.code, error.permits], ['FB_DENIED', object.name])
+        const told = { refused: error.reason, retry_after_ns: orNull(ns, error.retryAfter) }
+        assert.deepEqual(subset(told, expect), expect)
+        return true
+      },
+    )
+  },
+  release: ({ lease, leases, expect }) => {
+    assert.equal(leases.get(lease).release(), expect)
+    assert.equal(leases.get(lease).release(), false)
+  },
+  renew: ({ lease, leases, expect }) => assert.equal(leases.get(lease).renew(), expect),
+  ends_in: ({ lease, leases, expect_ns: expect }) =>
+    assert.equal(ns(leases.get(lease).endsIn), expect),
+  in_use: ({ object, key, expect }) => assert.equal(object.inUse(key), expect),
+
   client_address: ({ peer, expect, code, message, ...step }) => {
     const address = () =>
       clientAddress(peer, {
@@ -156,6 +218,7 @@ const VERBS = {
     assert.equal(object.set(key, stored, ttl), expect)
   },
   get: ({ object, key, ...step }) => {
+    if (object instanceof WindowCounter) return saw(object.get(key), step.expect)
     const expect = written(step, 'expect')
     const found = object.getBytes(key)
     assert.deepEqual(found, expect === null ? undefined : Buffer.from(expect))
@@ -240,6 +303,7 @@ async function run({ objects, steps, error }) {
   )
   const permits = new Map()
   const reservations = new Map()
+  const leases = new Map()
   for (const [at, step] of steps.entries()) {
     for (let time = 0; time < (step.times ?? 1); time += 1) {
       if ('advance_ns' in step) {
@@ -252,7 +316,8 @@ async function run({ objects, steps, error }) {
       const object = opened.get(step.on) ?? opened.values().next().value
       const key = written(step, 'key')
       try {
-        await verb({ ...step, object, opened, region, epoch, permits, reservations, key })
+        const named = { permits, reservations, leases }
+        await verb({ ...step, ...named, object, opened, region, epoch, key })
       } catch (failure) {
         failure.message = `step ${at} (${JSON.stringify(step)}): ${failure.message}`
         throw failure

@@ -34,6 +34,60 @@ test('a limiter takes its rate as text or as parts', () => {
   }
 })
 
+test('several rates are text or an array, and all must be kept to', () => {
+  const region = privateRegion({ bytes: 64 << 20, manualClock: true })
+  const rates = {
+    text: '2/s and 3/min',
+    'text in an object': { rate: '2/s and 3/min' },
+    array: ['2/s', '3/min'],
+    parts: [{ rate: 2, per: 1000 }, { rate: '3/min', burst: 3 }],
+    'an array in an object': { rate: ['2/s', { rate: 3, per: '1m' }] },
+    'the tier': { rate: '9/s', tiers: { t: '2/s and 3/min' } },
+    'the tier as an array': { rate: '9/s and 9/min', tiers: { t: ['2/s', '3/min'] } },
+    'the tier in an object': { rate: '9/s', tiers: { t: { rate: ['2/s', '3/min'] } } },
+  }
+  for (const [name, rate] of Object.entries(rates)) {
+    const limiter = region.limiter(name, rate)
+    const allowed = () => limiter.allow('k', 1, name.startsWith('the tier') ? 't' : undefined)
+    assert.deepEqual([allowed(), allowed(), allowed()], [true, true, false], name)
+    region.advance('1s')
+    assert.deepEqual([allowed(), allowed()], [true, false], name)
+  }
+})
+
+test('a limiter is opened with an algorithm and switches', () => {
+  const region = newRegion()
+  const logins = region.limiter('logins', { rate: '2/15min', algorithm: 'sliding', onFull: 'strict', maxKeys: 100 })
+  assert.deepEqual([logins.allow('k'), logins.allow('k'), logins.allow('k')], [true, true, false])
+  assert.throws(() => region.limiter('logins', { rate: '2/15min', algorithm: 'fixed' }), { code: 'FB_E_GEOMETRY' })
+  assert.throws(() => region.limiter('logins', { rate: '2/15min', onFull: 'lenient' }), { code: 'FB_E_GEOMETRY' })
+  // Not told: as they are.
+  region.limiter('logins', { rate: '2/15min', enabled: false, onError: 'allow' })
+  assert.equal(logins.allow('k'), true)
+  region.limiter('logins', '2/15min')
+  assert.equal(logins.allow('k'), false)
+  logins.clear()
+  assert.equal(logins.peek('k').remaining, 2)
+})
+
+test('who is refused most is told, the key if it may be', () => {
+  const region = newRegion()
+  const quiet = region.limiter('quiet', '1/s')
+  quiet.allow('k')
+  quiet.allow('k')
+  assert.deepEqual(quiet.topRefused(), [{ mark: quiet.mark('k'), count: 1, over: 0, key: null }])
+  assert.match(quiet.mark('k'), /^[0-9a-f]{16}$/)
+  const open = region.limiter('open', { rate: '1/h', showKeys: true })
+  const bytes = Buffer.from([0xff, 0])
+  for (const key of ['ä', 'ä', 'ä', bytes, bytes, 'x'.repeat(48), 'x'.repeat(48)]) open.allow(key)
+  const top = open.topRefused()
+  assert.deepEqual([top[0].key, top[0].count], ['ä', 2])
+  assert.deepEqual(top.find(({ mark }) => mark === open.mark(bytes)).key, bytes)
+  assert.equal(top.find(({ mark }) => mark === open.mark('x'.repeat(48))).key, null)
+  open.forgetRefused()
+  assert.deepEqual(open.topRefused(), [])
+})
+
 test('a verdict is a value of its own', () => {
   const limiter = newRegion().limiter('l', { rate: '1/s burst 2', tiers: { admin: 'unlimited' } })
   const first = limiter.take('k')
@@ -255,6 +309,8 @@ test('statistics have what index.d.ts says, and nothing else', () => {
     LimiterStats: region.limiter('l', '1/s').stats(),
     CacheStats: region.cache('c', { bytes: 1 << 20 }).stats(),
     BreakerStats: region.breaker('b').stats(),
+    WindowStats: region.window('w').stats(),
+    PermitsStats: region.permits('p', { limit: 1 }).stats(),
   }
   for (const [name, stats] of Object.entries(told)) {
     const [, body] = types.split(`export interface ${name} {`)
@@ -449,6 +505,13 @@ test('a histogram records milliseconds and tells them', () => {
   assert.equal(histogram.percentile(100), 1000)
   assert.equal(snapshot.buckets.reduce((sum, { count }) => sum + count, 0), 100)
   assert.ok(snapshot.buckets.every(({ le }, i, all) => i === 0 || all[i - 1].le < le))
+})
+
+test('a region tells of windows and permits too', () => {
+  const region = newRegion()
+  region.window('w')
+  region.permits('p', { limit: 1 })
+  assert.deepEqual(region.objects().map(({ name, kind }) => [name, kind]), [['w', 'window'], ['p', 'permits']])
 })
 
 test('a region tells what is in it and what happened', () => {

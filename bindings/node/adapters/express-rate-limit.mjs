@@ -1,0 +1,3 @@
+import adapter from './express-rate-limit.js'
+
+export const { ForebayStore } = adapter

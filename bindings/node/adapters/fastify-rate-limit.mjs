@@ -1,0 +1,3 @@
+import adapter from './fastify-rate-limit.js'
+
+export const { forebayStore } = adapter

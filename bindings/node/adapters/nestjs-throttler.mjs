@@ -1,0 +1,3 @@
+import adapter from './nestjs-throttler.js'
+
+export const { ForebayThrottlerStorage } = adapter
