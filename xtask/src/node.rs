@@ -176,8 +176,17 @@ fn closing_count(printed: &str, name: &str) -> Option<usize> {
     })
 }
 
+/// Programs of `examples/node`.
+const EXAMPLES: [&str; 5] = [
+    "first.mjs",
+    "first.cjs",
+    "limits-assets.mjs",
+    "limits-platform.mjs",
+    "limits-agents.mjs",
+];
+
 fn run_examples(home: &Path) -> Result<()> {
-    for name in ["first.mjs", "first.cjs"] {
+    for name in EXAMPLES {
         let example = home.join(name);
         replace(&shell::root().join("examples/node").join(name), &example)?;
         let printed = shell::output(node().arg(&example))?;
