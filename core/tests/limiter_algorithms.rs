@@ -144,6 +144,13 @@ fn several_rates_admit_what_all_of_them_do() {
     let (allowed, verdicts) = take_all(&requests()).unwrap();
     assert!(!allowed && verdicts[0].allowed && !verdicts[1].allowed);
     assert_eq!(verdicts[0].remaining, 4, "nothing was charged");
+    // Who refused is told of it, not who would have admitted.
+    let top: Vec<_> = all.top_refused().iter().map(|key| key.mark).collect();
+    assert_eq!(top, [all.mark("")]);
+    assert!(api
+        .top_refused()
+        .iter()
+        .all(|key| key.mark != api.mark("b")));
 }
 
 #[test]

@@ -13,6 +13,7 @@ const enabled = process.env.RATE_LIMIT_ENABLED !== 'false'
 const tiers = (basic, business, enterprise, museum) => ({
   rate: `${basic}/min`, // whoever names no tier, or one that we do not know
   tiers: {
+    basic: `${basic}/min`,
     business: `${business}/min`,
     enterprise: `${enterprise}/min`,
     museum: `${museum}/min`,

@@ -320,7 +320,7 @@ impl Limiter {
     /// The keys that were refused most since the limiter's creation, or since
     /// [`Limiter::forget_refused`]: up to 32, the worst first. Estimates, never
     /// exact. The keys themselves are told only with
-    /// [`LimiterOptions::show_keys`]; without, [`Limiter::mark`] tells whether a
+    /// [`LimiterOptions::show_keys`], and not of refusals by [`take_all`]; without, [`Limiter::mark`] tells whether a
     /// key that you know is among them.
     pub fn top_refused(&self) -> Vec<RefusedKey> {
         let hasher = &self.object.region.hasher;

@@ -4,7 +4,7 @@ use super::rate::MOST_RATES;
 use super::table::{Entry, Table};
 use super::verdict::{Asked, Charge, Verdict};
 use super::window::Form;
-use super::{ticks_of, Limiter, ADMITTED, AT_STATS, REFUSED};
+use super::{refused, ticks_of, Limiter, ADMITTED, AT_REFUSED, AT_STATS, REFUSED};
 use crate::{stripes, Error, Key, Result};
 use std::cell::Cell;
 
@@ -21,6 +21,8 @@ pub struct Request<'a> {
     /// What each of them has been charged.
     entries: [Option<Entry>; MOST_RATES],
     cost: u64,
+    /// The key's mark among those that are refused.
+    mark: u64,
 }
 
 impl std::fmt::Debug for Request<'_> {
@@ -35,7 +37,10 @@ impl std::fmt::Debug for Request<'_> {
 impl Limiter {
     /// This charge of this key's, for [`take_all`].
     pub fn request(&self, key: impl Key, charge: Charge<'_>) -> Request<'_> {
-        self.request_of(self.asked(&key, charge), charge.cost)
+        Request {
+            mark: self.mark(&key),
+            ..self.request_of(self.asked(&key, charge), charge.cost)
+        }
     }
 
     /// The same, of a request whose key is known.
@@ -56,6 +61,7 @@ impl Limiter {
             count: 1 + self.more.len(),
             entries: [None; MOST_RATES],
             cost,
+            mark: 0,
         }
     }
 
@@ -112,11 +118,12 @@ pub fn take_all(requests: &[Request<'_>]) -> Result<(bool, Vec<Verdict>)> {
     }
     let mut requests = requests.to_vec();
     let allowed = hold(&mut requests, 0).is_some();
-    for request in requests.iter().filter(|request| request.cost > 0) {
-        let counter = if allowed { ADMITTED } else { REFUSED };
-        stripes::add(&request.limiter.object.words, AT_STATS, counter, 1);
+    let verdicts: Vec<Verdict> = requests.iter().map(Request::verdict).collect();
+    for (request, verdict) in requests.iter().zip(&verdicts) {
+        if request.cost > 0 {
+            request.count(allowed, verdict.allowed);
+        }
     }
-    let verdicts = requests.iter().map(Request::verdict).collect();
     Ok((allowed, verdicts))
 }
 
@@ -167,6 +174,19 @@ impl<'a> Request<'a> {
         match part {
             0 => &self.limiter.table,
             _ => &self.limiter.more[part - 1],
+        }
+    }
+
+    /// Counts that all of them were admitted, or not; who refused notes whom.
+    fn count(&self, all: bool, this: bool) {
+        let words = &self.limiter.object.words;
+        if all {
+            stripes::add(words, AT_STATS, ADMITTED, 1);
+            return;
+        }
+        let before = stripes::add(words, AT_STATS, REFUSED, 1);
+        if let Some(weight) = refused::sample(before).filter(|_| !this) {
+            refused::note(words, AT_REFUSED, self.mark, weight, None);
         }
     }
 
