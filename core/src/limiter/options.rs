@@ -175,7 +175,7 @@ impl LimiterOptions {
     }
 
     /// Whether [`Limiter::top_refused`](crate::Limiter::top_refused) may show
-    /// keys, as far as they are at most 40 bytes long; they are stored in the
+    /// keys, as far as they are at most 47 bytes long; they are stored in the
     /// region then.
     pub fn show_keys(mut self, show_keys: bool) -> Self {
         self.show_keys = show_keys;
