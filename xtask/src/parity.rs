@@ -19,7 +19,7 @@ struct Object {
     verbs: &'static [Verb],
 }
 
-const OBJECTS: [Object; 7] = [
+const OBJECTS: [Object; 10] = [
     Object {
         name: "Region",
         rust: (&["region/mod.rs"], "Region"),
@@ -74,7 +74,16 @@ const OBJECTS: [Object; 7] = [
                 ["fb_histogram_open", "histogram", "histogram", "histogram"],
                 "",
             ),
-            ("permits", ["", "", "", ""], "in Rust only so far"),
+            (
+                "window",
+                ["fb_window_open", "window", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "permits",
+                ["fb_permits_open", "permits", "", ""],
+                "not yet in Python and Node",
+            ),
             (
                 "objects",
                 ["fb_region_objects", "objects", "objects", "objects"],
@@ -159,6 +168,26 @@ const OBJECTS: [Object; 7] = [
                 "",
             ),
             (
+                "clear",
+                ["fb_limiter_clear", "clear", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "top_refused",
+                ["fb_limiter_top_refused", "top_refused", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "forget_refused",
+                ["fb_limiter_forget_refused", "forget_refused", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "mark",
+                ["fb_limiter_mark", "mark", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
                 "reserve",
                 ["fb_limiter_reserve", "reserve", "reserve", "reserve"],
                 "",
@@ -216,6 +245,135 @@ const OBJECTS: [Object; 7] = [
                 ["fb_limiter_cancel", "cancel", "cancel", "cancel"],
                 "",
             ),
+        ],
+    },
+    Object {
+        name: "WindowCounter",
+        rust: (&["limiter/counter.rs"], "WindowCounter"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "", ""],
+                "C, C++: the caller has it; not yet in Python and Node",
+            ),
+            (
+                "hit",
+                ["fb_window_hit", "hit", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "hit_with",
+                ["fb_window_hit_with", "hit", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "get",
+                ["fb_window_get", "get", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "decrement",
+                ["fb_window_decrement", "decrement", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "reset",
+                ["fb_window_reset", "reset", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "block",
+                ["fb_window_block", "block", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "blocked_for",
+                ["fb_window_blocked_for", "blocked_for", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "unblock",
+                ["fb_window_unblock", "unblock", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "clear",
+                ["fb_window_clear", "clear", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "stats",
+                ["fb_window_get_stats", "stats", "", ""],
+                "not yet in Python and Node",
+            ),
+        ],
+    },
+    Object {
+        name: "Permits",
+        rust: (&["permits/mod.rs"], "Permits"),
+        verbs: &[
+            (
+                "name",
+                ["", "", "", ""],
+                "C, C++: the caller has it; not yet in Python and Node",
+            ),
+            (
+                "try_acquire",
+                ["fb_permits_try_acquire", "acquire", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "in_use",
+                ["fb_permits_in_use", "in_use", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "stats",
+                ["fb_permits_get_stats", "stats", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "try_acquire_raw",
+                ["fb_permits_try_acquire", "", "", ""],
+                "for bindings",
+            ),
+            (
+                "release_raw",
+                ["fb_permits_release", "", "", ""],
+                "for bindings",
+            ),
+            (
+                "renew_raw",
+                ["fb_permits_renew", "", "", ""],
+                "for bindings",
+            ),
+            (
+                "ends_in_raw",
+                ["fb_permits_ends_in", "", "", ""],
+                "for bindings",
+            ),
+        ],
+    },
+    Object {
+        name: "Lease",
+        rust: (&["permits/mod.rs"], "Lease"),
+        verbs: &[
+            (
+                "release",
+                ["fb_permits_release", "release", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "renew",
+                ["fb_permits_renew", "renew", "", ""],
+                "not yet in Python and Node",
+            ),
+            (
+                "ends_in",
+                ["fb_permits_ends_in", "ends_in", "", ""],
+                "not yet in Python and Node",
+            ),
+            ("into_raw", ["fb_lease", "", "", ""], "for bindings"),
         ],
     },
     Object {
