@@ -2,8 +2,8 @@
 //! see them. The arithmetic has its own tests beside it.
 
 use forebay::{
-    take_all, Algorithm, Charge, Error, Limiter, LimiterOptions, OnError, OnFull, Rate, Rates,
-    Region,
+    take_all, Algorithm, Charge, Count, Error, Limiter, LimiterOptions, OnError, OnFull, Rate,
+    Rates, Region, WindowOptions,
 };
 use std::time::Duration;
 
@@ -339,4 +339,23 @@ fn options_that_cannot_be_kept_are_refused_with_the_reason() {
     // Without them it is as it is; and there is room for twice the count.
     let again = region.limiter("api", Rate::per_minute(20)).unwrap();
     assert_eq!(admitted(&again, "a", 50), 20);
+}
+
+/// The first hit tells a window's length, whatever later ones say: one that says
+/// less is held against the limit, not against the time that is left.
+#[test]
+fn a_hit_that_asks_for_a_shorter_window_has_its_place_in_the_one_there_is() {
+    let region = region();
+    let hits = region.window("hits", WindowOptions::new()).unwrap();
+    let (long, short) = (MINUTE, SECOND);
+    hits.hit("a", long).unwrap();
+    let second = hits.hit_with("a", short, 2, Some(3)).unwrap().unwrap();
+    assert_eq!((second.count, second.resets_in), (3, long));
+    let third = hits.hit_with("a", short, 1, Some(3)).unwrap().unwrap_err();
+    assert_eq!((third.count, third.resets_in), (3, long));
+    assert!(hits.hit_with("b", short, 4, Some(3)).unwrap().is_err());
+    assert_eq!(hits.get("b"), Count::default());
+    region.advance(long).unwrap();
+    let next = hits.hit_with("a", short, 3, Some(3)).unwrap().unwrap();
+    assert_eq!((next.count, next.resets_in), (3, short));
 }

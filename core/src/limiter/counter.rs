@@ -134,13 +134,12 @@ impl WindowCounter {
             return Ok(Ok(self.get(key)));
         }
         let (words, table) = (&self.slots.object.words, &self.slots.table);
-        let limited = limit.map(|limit| Rule {
-            burst: limit.min(rule.burst),
-            ..rule
-        });
-        let decide = |word, now| match limited {
-            Some(rule) => rule.charge(word, now, rule.amount(hits)?),
-            None => Some(rule.owe(word, now, hits)),
+        // Not `charge`, to which a window that ends later than this one could is
+        // one that was reserved.
+        let decide = |word, now| {
+            let most = limit.map_or(u64::MAX, |limit| limit.min(rule.burst));
+            let seen = count_of(word, now).count;
+            (seen.saturating_add(hits) <= most).then(|| rule.owe(word, now, hits))
         };
         let now = self.now();
         let group = self.slots.group(&key);
