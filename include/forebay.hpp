@@ -546,7 +546,7 @@ public:
     /// cancelled before. Those who reserved after it keep their times, and of a
     /// bucket's tokens as many are given back as they did not take after it. In a
     /// window nobody passes over a place that was given up. Of a limiter with
-    /// several rates, a rate that did not make the caller wait gives nothing back.
+    /// several rates, one that did not make the caller wait may give nothing back.
     bool cancel() noexcept {
         const fb_limiter *limiter = std::exchange(limiter_, nullptr);
         return limiter != nullptr &&
