@@ -1976,8 +1976,8 @@ fb_status fb_limiter_until_due(const struct fb_limiter *limiter,
  * time would give back what others spent. Who reserved after it keep their times,
  * and of a bucket's tokens as many are given back as they did not take after it.
  * In a window nobody passes over a place that was given up: who comes later waits
- * for its time. Of a limiter with several rates, a rate that did not make the
- * caller wait gives nothing back: `due_ns` does not tell how its tokens stood.
+ * for its time. Of a limiter with several rates, one that did not make the caller
+ * wait may give nothing back: `due_ns` does not tell how its tokens stood.
  *
  * Ownership: borrows the key (NULL with 0 is the empty key).
  * Threads: any.
