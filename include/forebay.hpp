@@ -702,8 +702,13 @@ public:
     /// Spends a charge now, to be used after a wait of at most `max_wait`; none
     /// when it would be longer: then nothing is spent, and `refusal`, if given,
     /// says why. Whoever came first is served first. The wait is the program's
-    /// own (a condition variable, an event loop), and can end early: cancel.
-    /// Keeps a copy of the key and the tier.
+    /// own (a condition variable, a timer, a coroutine's), and can end early:
+    /// cancel. Keeps a copy of the key and the tier.
+    ///
+    ///     if (auto turn = mails.reserve(address, 5s)) {
+    ///         co_await sleep_for(turn->wait()); // as the event loop has it
+    ///         send(mail);
+    ///     }
     [[nodiscard]] std::optional<Reservation> reserve(std::string_view key, Duration max_wait,
                                                      const Charge &charge = Charge(),
                                                      Verdict *refusal = nullptr) const {
@@ -1214,10 +1219,10 @@ enum class Reason : std::uint32_t {
 /// There is no permit now.
 struct Refusal {
     /// Why.
-    Reason reason;
+    Reason reason{};
     /// How long until one of the leases in the way has ended, at the latest,
     /// unless it is renewed; most end before, by being released. None when busy.
-    std::optional<Duration> retry_after;
+    std::optional<Duration> retry_after = std::nullopt;
 };
 
 /// One permit, for a time. Destroyed, it is released; in a child of fork, whose

@@ -198,7 +198,7 @@ struct World {
     std::map<std::string, forebay::Lease> leases;
 
     void operator()(const forebay::WindowCounter &window, const fb_case_step &step);
-    void operator()(const forebay::Permits &permits, const fb_case_step &step);
+    void operator()(const forebay::Permits &pool, const fb_case_step &step);
 
     void operator()(const forebay::Limiter &limiter, const fb_case_step &step) {
         const std::string_view verb = step.verb;
@@ -458,12 +458,12 @@ void World::operator()(const forebay::WindowCounter &window, const fb_case_step 
     }
 }
 
-void World::operator()(const forebay::Permits &permits, const fb_case_step &step) {
+void World::operator()(const forebay::Permits &pool, const fb_case_step &step) {
     const std::string_view verb = step.verb;
     const std::string key = spell(step.key);
     if (verb == "try_acquire") {
         forebay::Refusal refusal{};
-        std::optional<forebay::Lease> lease = permits.acquire(key, &refusal);
+        std::optional<forebay::Lease> lease = pool.acquire(key, &refusal);
         holds(lease.has_value() == (step.expect == EXPECT_BYTES), "try_acquire: a lease or not");
         if (lease) {
             leases.insert_or_assign(step.permit, std::move(*lease));
@@ -478,9 +478,9 @@ void World::operator()(const forebay::Permits &permits, const fb_case_step &step
     } else if (verb == "ends_in") {
         equal("ends_in", count(leases.at(step.permit).ends_in()), step.number);
     } else if (verb == "in_use") {
-        equal("in_use", permits.in_use(key), step.number);
+        equal("in_use", pool.in_use(key), step.number);
     } else if (verb == "stats") {
-        const forebay::PermitsStats stats = permits.stats();
+        const forebay::PermitsStats stats = pool.stats();
         fields(step, {{"granted", stats.granted},
                       {"refused", stats.refused},
                       {"full", stats.full},
