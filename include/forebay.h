@@ -1,7 +1,7 @@
 /*
- * forebay: a cache, rate limits, circuit breakers and latency histograms in one
- * region of memory, private to the process or shared by every worker on the
- * machine through one mapped file.
+ * forebay: a cache, rate limits, permits, circuit breakers and latency histograms
+ * in one region of memory, private to the process or shared by every worker on
+ * the machine through one mapped file.
  *
  * The rules for all functions, in short (docs/abi.md has them in full):
  *  - A status of 0 is done, above 0 an expected answer, below 0 an error.
@@ -79,6 +79,23 @@
 #define FB_NOW UINT64_MAX
 
 /**
+ * In `fb_limiter_options.flags`: everything passes, uncharged, and is counted as
+ * admitted, until the limiter is opened without this.
+ */
+#define FB_LIMITER_DISABLED 1
+
+/**
+ * In `fb_limiter_options.flags`: fb_limiter_top_refused may show keys, as far as
+ * they are at most 47 bytes long; they are stored in the region then.
+ */
+#define FB_LIMITER_SHOW_KEYS 2
+
+/**
+ * As many keys as fb_limiter_top_refused tells at most.
+ */
+#define FB_MOST_REFUSED 32
+
+/**
  * In `failure_threshold`: failures in a row never open the breaker.
  */
 #define FB_NO_THRESHOLD UINT32_MAX
@@ -106,7 +123,8 @@ enum fb_code
      */
     FB_MISS = 1,
     /**
-     * The limiter refuses the request.
+     * The limiter refuses the request; the hit is not counted; there is no
+     * permit.
      */
     FB_DENIED = 2,
     /**
@@ -119,7 +137,8 @@ enum fb_code
      */
     FB_NOT_STORED = 4,
     /**
-     * Too late to count: the breaker has moved on, or the reservation is due.
+     * Too late to count: the breaker has moved on, the reservation is due, or the
+     * lease has ended.
      */
     FB_LATE = 5,
     /**
@@ -231,6 +250,14 @@ enum fb_kind
      * A histogram.
      */
     FB_KIND_HISTOGRAM = 4,
+    /**
+     * A window counter.
+     */
+    FB_KIND_WINDOW = 5,
+    /**
+     * Permits.
+     */
+    FB_KIND_PERMITS = 6,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -284,6 +311,125 @@ enum fb_event_kind
 typedef enum fb_event_kind fb_event_kind;
 #else
 typedef uint32_t fb_event_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a limiter counts, in `fb_limiter_options.algorithm`.
+ */
+enum fb_algorithm
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * A token bucket: tokens come back one by one, at the rate. For most limits;
+     * up to burst + rate * t in any interval t.
+     */
+    FB_ALGORITHM_BUCKET = 1,
+    /**
+     * A window that begins with a key's first token: at most the count in each,
+     * all back at its end. Up to twice the count in an interval of the window's
+     * length that two of them share.
+     */
+    FB_ALGORITHM_FIXED = 2,
+    /**
+     * At most the count in any interval of the window's length. A token comes
+     * back when the window has passed, or up to one slice of it later
+     * (docs/limiter.md).
+     */
+    FB_ALGORITHM_SLIDING = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fb_algorithm fb_algorithm;
+#else
+typedef uint32_t fb_algorithm;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What happens when a newcomer finds no free slot among those of its key, in
+ * `fb_limiter_options.on_full`.
+ */
+enum fb_on_full
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * It takes the one that is free soonest, and starts anew: a flood of fresh
+     * keys costs nobody anything, and gives a key whose slot was taken its whole
+     * burst once more. Counted as `evicted_live`.
+     */
+    FB_ON_FULL_LENIENT = 1,
+    /**
+     * It takes that one with what is owed there, or is refused: a flood of fresh
+     * keys never gives anybody a token. For logins.
+     */
+    FB_ON_FULL_STRICT = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fb_on_full fb_on_full;
+#else
+typedef uint32_t fb_on_full;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a limiter answers when it cannot tell, because others kept changing the
+ * key's slots, in `fb_limiter_options.on_error`.
+ */
+enum fb_on_error
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * The request is refused.
+     */
+    FB_ON_ERROR_DENY = 1,
+    /**
+     * The request passes, uncharged.
+     */
+    FB_ON_ERROR_ALLOW = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fb_on_error fb_on_error;
+#else
+typedef uint32_t fb_on_error;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Why there is no permit, in `fb_refusal.reason`.
+ */
+enum fb_reason
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * The key has as many leases as it may.
+     */
+    FB_REASON_LIMIT = 1,
+    /**
+     * There is no room for another lease: raise max_leases.
+     */
+    FB_REASON_FULL = 2,
+    /**
+     * A process that is stopped, or that is much at work, has the lock of the
+     * key's shard; or this process found no seat.
+     */
+    FB_REASON_BUSY = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fb_reason fb_reason;
+#else
+typedef uint32_t fb_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -366,15 +512,34 @@ typedef struct fb_cache fb_cache;
 typedef struct fb_histogram fb_histogram;
 
 /**
- * A rate limiter: a token bucket per key.
+ * A rate limiter: a token bucket or a window per key.
  */
 typedef struct fb_limiter fb_limiter;
 
 /**
- * A region of memory that holds limiters, caches, breakers and histograms:
- * private to the process, or a file that processes share.
+ * Permits: of each key at most so many leases are live at once, over all threads
+ * and processes, whichever of them are killed or stopped.
+ *
+ * A lease is live until it is released, or its time is over, or its holder's
+ * process has ended. A lease whose time is over does not stop its holder: who
+ * works on without renewing works beside the next one.
+ */
+typedef struct fb_permits fb_permits;
+
+/**
+ * A region of memory that holds limiters, caches, breakers, histograms, window
+ * counters and permits: private to the process, or a file that processes share.
  */
 typedef struct fb_region fb_region;
+
+/**
+ * Counts by key in windows of time: what the stores of other rate limiters are
+ * made of. A limiter with FB_ALGORITHM_FIXED is the limit itself.
+ *
+ * A key's window begins with its first hit, which tells its length, in whole
+ * milliseconds.
+ */
+typedef struct fb_window fb_window;
 
 /**
  * What a call returns: one of `enum fb_code`, as a number whose width the
@@ -519,7 +684,8 @@ typedef struct fb_event {
  */
 typedef struct fb_rate {
     /**
-     * Such as "60/min", "60/min burst 90", "100/15min", "unlimited"; NULL: in numbers.
+     * Such as "60/min", "60/min burst 90", "100/15min", "unlimited", or several
+     * that all must be kept to: "10/s and 1000/day". NULL: in numbers.
      */
     const char *text;
     /**
@@ -563,11 +729,14 @@ typedef struct fb_limiter_options {
      */
     uint32_t reserved;
     /**
-     * The rate of the tier "default".
+     * The rate of the tier "default". All zero with `rates`.
      */
     struct fb_rate rate;
     /**
-     * Further tiers, at most 15; a tier that is not named again stays.
+     * Further tiers, at most 15; a tier that is not named again stays. Rows of
+     * one name are that tier's rates, all of which must be kept to. The first
+     * rates of all tiers share their memory, and so on: put those of similar
+     * periods in the same place.
      */
     const struct fb_tier *tiers;
     /**
@@ -576,9 +745,38 @@ typedef struct fb_limiter_options {
     size_t tier_count;
     /**
      * How many keys may have a bucket that is not full at once without crowding
-     * each other, at most 2^28; it fixes the memory. 0: 65,536.
+     * each other, at most 2^28; it fixes the memory: 16 bytes for each rate, and
+     * a quarter to spare. 0: 65,536.
      */
     uint64_t max_keys;
+    /**
+     * In place of `rate`: several that all must be kept to, at most 4, and later
+     * no more than the limiter was created with.
+     */
+    const struct fb_rate *rates;
+    /**
+     * How many; 0: it is `rate`.
+     */
+    size_t rate_count;
+    /**
+     * One of `enum fb_algorithm`, fixed when the limiter is created; so is the
+     * length of a sliding window, which all tiers share. 0: a bucket when it is
+     * created, else what it has.
+     */
+    uint32_t algorithm;
+    /**
+     * One of `enum fb_on_full`, fixed when the limiter is created. 0: lenient
+     * when it is created, else what it has.
+     */
+    uint32_t on_full;
+    /**
+     * One of `enum fb_on_error`. 0: refused.
+     */
+    uint32_t on_error;
+    /**
+     * Any of the FB_LIMITER_ flags, added up.
+     */
+    uint32_t flags;
 } fb_limiter_options;
 
 /**
@@ -608,6 +806,36 @@ typedef struct fb_verdict {
      */
     uint64_t window_ns;
 } fb_verdict;
+
+/**
+ * A key that was refused often. This struct does not grow.
+ */
+typedef struct fb_refused_key {
+    /**
+     * The key's mark: fb_limiter_mark tells that of a key.
+     */
+    uint64_t mark;
+    /**
+     * How often it was refused, at most: an estimate.
+     */
+    uint64_t count;
+    /**
+     * By how much `count` may be too high.
+     */
+    uint64_t over;
+    /**
+     * 1 if the key itself is shown, else 0.
+     */
+    uint32_t is_shown;
+    /**
+     * The key's length.
+     */
+    uint32_t key_len;
+    /**
+     * The key.
+     */
+    uint8_t key[48];
+} fb_refused_key;
 
 /**
  * What a limiter counted since it was created, in all processes.
@@ -705,6 +933,178 @@ typedef struct fb_limit {
      */
     size_t key_len;
 } fb_limit;
+
+/**
+ * How to open a window counter. Zero in a field is its default.
+ */
+typedef struct fb_window_options {
+    /**
+     * sizeof(fb_window_options); fb_window_options_init sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * How many keys may have a window at once without crowding each other, at
+     * most 2^28; it fixes the memory. 0: 65,536.
+     */
+    uint64_t max_keys;
+} fb_window_options;
+
+/**
+ * What a key's window has seen. This struct does not grow.
+ */
+typedef struct fb_count {
+    /**
+     * Hits in the window; at most 8,388,607 are counted.
+     */
+    uint64_t count;
+    /**
+     * How long until it ends; 0 if the key has no window.
+     */
+    uint64_t resets_in_ns;
+} fb_count;
+
+/**
+ * What a window counter counted since it was created, in all processes.
+ */
+typedef struct fb_window_stats {
+    /**
+     * sizeof(fb_window_stats); fb_window_stats_init sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Hits that were counted, whatever their weight.
+     */
+    uint64_t hits;
+    /**
+     * Hits that were not, for a limit.
+     */
+    uint64_t refused;
+    /**
+     * Windows that were not over when another key took their slot: max_keys is
+     * too small.
+     */
+    uint64_t evicted_live;
+    /**
+     * Hits that were not counted because others kept changing the key's slots.
+     */
+    uint64_t contended;
+    /**
+     * Slots of the table.
+     */
+    uint64_t slots;
+} fb_window_stats;
+
+/**
+ * How to open permits. Zero in a field is its default, but a limit is needed.
+ */
+typedef struct fb_permits_options {
+    /**
+     * sizeof(fb_permits_options); fb_permits_options_init sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * Leases of a key at once, 1 to 4,096. When it is lowered, the leases that
+     * there are go on; it may not be raised beyond what the permits were created
+     * for.
+     */
+    uint64_t limit;
+    /**
+     * When a lease ends by itself that is neither released nor renewed, 1 ms to
+     * 30 days, in whole milliseconds. Choose more than the work takes, or renew.
+     * 0: 60 s.
+     */
+    uint64_t lease_ns;
+    /**
+     * Leases of all keys together, from the limit to 16,777,216; it fixes the
+     * memory. 0: 4,096.
+     */
+    uint64_t max_leases;
+} fb_permits_options;
+
+/**
+ * A lease, as the numbers to give back: they mean something to this process
+ * only, for these permits only. This struct does not grow.
+ */
+typedef struct fb_lease {
+    /**
+     * Which record.
+     */
+    uint64_t record;
+    /**
+     * The record's word while it is this lease.
+     */
+    uint64_t word;
+} fb_lease;
+
+/**
+ * There is no permit now. This struct does not grow.
+ */
+typedef struct fb_refusal {
+    /**
+     * Why, one of `enum fb_reason`.
+     */
+    uint32_t reason;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * How long until one of the leases in the way has ended, at the latest,
+     * unless it is renewed; most end before, by being released. FB_NEVER:
+     * unknown, for FB_REASON_BUSY.
+     */
+    uint64_t retry_after_ns;
+} fb_refusal;
+
+/**
+ * What permits counted since they were created, in all processes.
+ */
+typedef struct fb_permits_stats {
+    /**
+     * sizeof(fb_permits_stats); fb_permits_stats_init sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Leases granted.
+     */
+    uint64_t granted;
+    /**
+     * Refusals because of the limit.
+     */
+    uint64_t refused;
+    /**
+     * Refusals because there was no room.
+     */
+    uint64_t full;
+    /**
+     * Refusals because the shard could not be had.
+     */
+    uint64_t busy;
+    /**
+     * Leases whose time was over before they were released.
+     */
+    uint64_t expired;
+    /**
+     * Leases whose holders had died.
+     */
+    uint64_t reaped;
+} fb_permits_stats;
 
 /**
  * How to open a cache. Zero in a field is its default.
@@ -1214,8 +1614,9 @@ const char *fb_event_name(uint32_t kind);
 
 /**
  * Opens a limiter: creates it or attaches to it. With options, an existing
- * limiter takes over the rates (for all processes); another `max_keys` than it
- * has is an error. `options` NULL: attach only, to what is there.
+ * limiter takes over the rates, `on_error` and the flags (for all processes);
+ * another `max_keys`, `algorithm`, `on_full` or sliding window than it has, or
+ * more rates, is an error. `options` NULL: attach only, to what is there.
  *
  * `name`: 1 to 48 bytes.
  *
@@ -1426,6 +1827,55 @@ fb_status fb_limiter_reset(const struct fb_limiter *limiter,
                            size_t key_len);
 
 /**
+ * Fills all buckets and ends all blocks. Calls that are under way meanwhile may
+ * come before or after.
+ *
+ * Threads: any.
+ * Cost: reads the whole table; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_limiter_clear(const struct fb_limiter *limiter);
+
+/**
+ * The keys that were refused most since the limiter's creation, or since
+ * fb_limiter_forget_refused, the worst first: as many as there is room for, at
+ * most FB_MOST_REFUSED. Estimates, never exact. A key itself is told only with
+ * FB_LIMITER_SHOW_KEYS; without, fb_limiter_mark tells whether a key that you
+ * know is among them.
+ *
+ * Ownership: writes to `keys` (room for `cap`), and how many to `count`.
+ * Threads: any.
+ * Cost: allocates; for the cold path.
+ * Returns: FB_OK, with `*count` keys.
+ */
+fb_status fb_limiter_top_refused(const struct fb_limiter *limiter,
+                                 struct fb_refused_key *keys,
+                                 size_t cap,
+                                 size_t *count);
+
+/**
+ * By what fb_limiter_top_refused calls this key.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to `mark`.
+ * Threads: any.
+ * Cost: no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_limiter_mark(const struct fb_limiter *limiter,
+                          const void *key,
+                          size_t key_len,
+                          uint64_t *mark);
+
+/**
+ * Begins to count anew who is refused most.
+ *
+ * Threads: any.
+ * Cost: a few hundred stores; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_limiter_forget_refused(const struct fb_limiter *limiter);
+
+/**
  * The limiter's name. Cut to fit and always terminated by NUL.
  *
  * Ownership: writes to `buf` (`cap` bytes; NULL with 0 asks for the length).
@@ -1523,7 +1973,11 @@ fb_status fb_limiter_until_due(const struct fb_limiter *limiter,
 /**
  * Gives back what fb_limiter_reserve spent: the same key, and the `due_ns` that
  * it told. At most once for each reservation: nobody remembers them, and a second
- * time would give back what others spent. Who reserved after it keep their times.
+ * time would give back what others spent. Who reserved after it keep their times,
+ * and of a bucket's tokens as many are given back as they did not take after it.
+ * In a window nobody passes over a place that was given up: who comes later waits
+ * for its time. Of a limiter with several rates, one that did not make the caller
+ * wait may give nothing back: `due_ns` does not tell how its tokens stood.
  *
  * Ownership: borrows the key (NULL with 0 is the empty key).
  * Threads: any.
@@ -1673,6 +2127,309 @@ fb_status fb_client_address(const char *peer,
                             char *buf,
                             size_t cap,
                             size_t *len);
+
+/**
+ * Opens a window counter: creates it or attaches to it. Another `max_keys` than
+ * it has is an error. `options` NULL: attach only, to what is there.
+ *
+ * `name`: 1 to 48 bytes.
+ *
+ * Ownership: `*window` is the caller's, to be given to fb_window_close; it keeps
+ * the region. Everything else is borrowed for the call.
+ * Threads: any.
+ * Cost: allocates, locks the region's directory.
+ * Returns: FB_OK; FB_E_INVALID_ARGUMENT, FB_E_GEOMETRY, FB_E_WRONG_KIND,
+ * FB_E_REGION_FULL, FB_E_NOT_FOUND (no options and no such counter), FB_E_BUSY.
+ */
+fb_status fb_window_open(const struct fb_region *region,
+                         const char *name,
+                         const struct fb_window_options *options,
+                         struct fb_window **window);
+
+/**
+ * Closes the handle. The counter itself stays in the region.
+ *
+ * Ownership: takes the handle back. NULL is fine.
+ * Threads: no other call may be using this handle.
+ * Cost: see fb_region_close, if it was what kept the region.
+ * Returns: FB_OK; FB_E_CLOSED if it was closed before; FB_E_INVALID_ARGUMENT
+ * if it is no window counter.
+ */
+fb_status fb_window_close(struct fb_window *window);
+
+/**
+ * Counts one hit of this key. If it has no window, or that is over, one of
+ * `window_ns` begins: 1 ms to four and a half years.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to `count`
+ * unless it is NULL: not wanted.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_window_hit(const struct fb_window *window,
+                        const void *key,
+                        size_t key_len,
+                        uint64_t window_ns,
+                        struct fb_count *count);
+
+/**
+ * Counts so many hits, unless the window would have more than `limit` then;
+ * FB_UNLIMITED: without a limit. 0 hits begin no window.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to `count`
+ * unless it is NULL: not wanted.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK counted; FB_DENIED not: for the limit, or because others kept
+ * changing the key's slots. Both write the count, which has the hits or has not.
+ */
+fb_status fb_window_hit_with(const struct fb_window *window,
+                             const void *key,
+                             size_t key_len,
+                             uint64_t window_ns,
+                             uint64_t hits,
+                             uint64_t limit,
+                             struct fb_count *count);
+
+/**
+ * What the key's window has seen.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to `count`.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_window_get(const struct fb_window *window,
+                        const void *key,
+                        size_t key_len,
+                        struct fb_count *count);
+
+/**
+ * Takes hits back, down to none; the window stays as it is.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to `count`
+ * unless it is NULL: not wanted.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_window_decrement(const struct fb_window *window,
+                              const void *key,
+                              size_t key_len,
+                              uint64_t hits,
+                              struct fb_count *count);
+
+/**
+ * Ends the key's window, and its block.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key).
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK; FB_MISS if it had neither.
+ */
+fb_status fb_window_reset(const struct fb_window *window,
+                          const void *key,
+                          size_t key_len);
+
+/**
+ * Marks the key as blocked for this long, for fb_window_blocked_for to tell; a
+ * mark that ends later stays. It is counted on regardless. At most four and a
+ * half years.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key).
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_window_block(const struct fb_window *window,
+                          const void *key,
+                          size_t key_len,
+                          uint64_t for_ns);
+
+/**
+ * How long the key is blocked yet; 0 if it is not.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to `wait_ns`.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_window_blocked_for(const struct fb_window *window,
+                                const void *key,
+                                size_t key_len,
+                                uint64_t *wait_ns);
+
+/**
+ * Ends a block.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key).
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK; FB_MISS if there was none.
+ */
+fb_status fb_window_unblock(const struct fb_window *window,
+                            const void *key,
+                            size_t key_len);
+
+/**
+ * Ends all windows and blocks.
+ *
+ * Threads: any.
+ * Cost: reads the whole table; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_window_clear(const struct fb_window *window);
+
+/**
+ * What the window counter counted, in all processes.
+ *
+ * Ownership: writes to `stats`, whose struct_size the caller has set.
+ * Threads: any.
+ * Cost: a few loads; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_window_get_stats(const struct fb_window *window,
+                              struct fb_window_stats *stats);
+
+/**
+ * Opens permits: creates them or attaches to them. With options, existing permits
+ * take over the limit and the lease (for all processes, for later calls); another
+ * `max_leases` than they have is an error. `options` NULL: attach only, to what is
+ * there.
+ *
+ * `name`: 1 to 48 bytes.
+ *
+ * Ownership: `*permits` is the caller's, to be given to fb_permits_close; it
+ * keeps the region. Everything else is borrowed for the call.
+ * Threads: any.
+ * Cost: allocates, locks the region's directory.
+ * Returns: FB_OK; FB_E_INVALID_ARGUMENT, FB_E_GEOMETRY, FB_E_WRONG_KIND,
+ * FB_E_REGION_FULL, FB_E_NOT_FOUND (no options and no such permits), FB_E_BUSY.
+ */
+fb_status fb_permits_open(const struct fb_region *region,
+                          const char *name,
+                          const struct fb_permits_options *options,
+                          struct fb_permits **permits);
+
+/**
+ * Closes the handle. The permits themselves stay in the region, and so do leases
+ * that were not released: release them first, else they end with their time or
+ * with this process.
+ *
+ * Ownership: takes the handle back. NULL is fine.
+ * Threads: no other call may be using this handle.
+ * Cost: see fb_region_close, if it was what kept the region.
+ * Returns: FB_OK; FB_E_CLOSED if it was closed before; FB_E_INVALID_ARGUMENT
+ * if it is no permits.
+ */
+fb_status fb_permits_close(struct fb_permits *permits);
+
+/**
+ * Asks for a permit for this key; does not wait for one. After FB_OK, give
+ * `*lease` to fb_permits_release once the work is done.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to `lease`,
+ * and when there is none to `refusal` unless it is NULL: not wanted.
+ * Threads: any; the lease may be released by another thread, though not by
+ * another process: a child of fork has none of its parent's.
+ * Cost: one reading of the clock; no allocation. Locks one shard, for a bounded
+ * time; before a refusal it may ask the kernel which processes live.
+ * Returns: FB_OK; FB_DENIED: there is none, with the refusal.
+ */
+fb_status fb_permits_try_acquire(const struct fb_permits *permits,
+                                 const void *key,
+                                 size_t key_len,
+                                 struct fb_lease *lease,
+                                 struct fb_refusal *refusal);
+
+/**
+ * Gives a permit back.
+ *
+ * Ownership: borrows the lease, which is over then.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK; FB_LATE if it had ended before (by its time: somebody else may
+ * have had it meanwhile; or it was released already), belongs to another process,
+ * or is no lease.
+ */
+fb_status fb_permits_release(const struct fb_permits *permits,
+                             const struct fb_lease *lease);
+
+/**
+ * Has a lease end by itself as late as one that was acquired now. `*lease` is
+ * another then: release that one.
+ *
+ * Ownership: writes to `lease`.
+ * Threads: any; no other call may be using this lease.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK; FB_LATE as fb_permits_release answers it: acquire another.
+ */
+fb_status fb_permits_renew(const struct fb_permits *permits, struct fb_lease *lease);
+
+/**
+ * How long until a lease ends by itself; 0 if that is over. Says nothing about
+ * whether it was released.
+ *
+ * Ownership: borrows the lease; writes to `ends_in_ns`.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_permits_ends_in(const struct fb_permits *permits,
+                             const struct fb_lease *lease,
+                             uint64_t *ends_in_ns);
+
+/**
+ * How many leases the key has, those of dead processes that nobody has noticed
+ * yet among them.
+ *
+ * Ownership: borrows the key (NULL with 0 is the empty key); writes to `leases`.
+ * Threads: any.
+ * Cost: one reading of the clock; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_permits_in_use(const struct fb_permits *permits,
+                            const void *key,
+                            size_t key_len,
+                            uint64_t *leases);
+
+/**
+ * What the permits counted, in all processes.
+ *
+ * Ownership: writes to `stats`, whose struct_size the caller has set.
+ * Threads: any.
+ * Cost: a few loads; no allocation, no lock.
+ * Returns: FB_OK.
+ */
+fb_status fb_permits_get_stats(const struct fb_permits *permits,
+                               struct fb_permits_stats *stats);
+
+/**
+ * The sentence for a caller who got no permit: which permits, why, and when to
+ * try again. Cut to fit and always terminated by NUL.
+ *
+ * Ownership: borrows the refusal; writes to `buf` (`cap` bytes; NULL with 0 asks
+ * for the length).
+ * Threads: any.
+ * Cost: allocates; for the cold path.
+ * Returns: the sentence's length without NUL; 0 if `permits` is no open handle or
+ * `refusal` is none.
+ */
+size_t fb_permits_refusal(const struct fb_permits *permits,
+                          const struct fb_refusal *refusal,
+                          char *buf,
+                          size_t cap);
+
+/**
+ * A reason in a word, such as `limit`; the same in every language.
+ *
+ * Ownership: the text is static.
+ * Threads: any.
+ * Cost: none.
+ * Returns: the name, or `unknown`.
+ */
+const char *fb_reason_name(uint32_t reason);
 
 /**
  * Opens a cache: creates it or attaches to it. With options, an existing cache
@@ -2081,6 +2838,20 @@ static inline fb_limiter_options fb_limiter_options_init(void) {
     return fresh;
 }
 
+static inline fb_window_options fb_window_options_init(void) {
+    fb_window_options fresh;
+    memset(&fresh, 0, sizeof fresh);
+    fresh.struct_size = (uint32_t)sizeof fresh;
+    return fresh;
+}
+
+static inline fb_permits_options fb_permits_options_init(void) {
+    fb_permits_options fresh;
+    memset(&fresh, 0, sizeof fresh);
+    fresh.struct_size = (uint32_t)sizeof fresh;
+    return fresh;
+}
+
 static inline fb_cache_options fb_cache_options_init(void) {
     fb_cache_options fresh;
     memset(&fresh, 0, sizeof fresh);
@@ -2116,6 +2887,20 @@ static inline fb_limiter_stats fb_limiter_stats_init(void) {
     return fresh;
 }
 
+static inline fb_window_stats fb_window_stats_init(void) {
+    fb_window_stats fresh;
+    memset(&fresh, 0, sizeof fresh);
+    fresh.struct_size = (uint32_t)sizeof fresh;
+    return fresh;
+}
+
+static inline fb_permits_stats fb_permits_stats_init(void) {
+    fb_permits_stats fresh;
+    memset(&fresh, 0, sizeof fresh);
+    fresh.struct_size = (uint32_t)sizeof fresh;
+    return fresh;
+}
+
 static inline fb_cache_stats fb_cache_stats_init(void) {
     fb_cache_stats fresh;
     memset(&fresh, 0, sizeof fresh);
@@ -2144,7 +2929,8 @@ static inline fb_snapshot fb_snapshot_init(void) {
     return fresh;
 }
 
-/* A rate as text, such as "60/min burst 90". The text is borrowed. */
+/* A rate as text, such as "60/min burst 90"; or several, "10/s and 1000/day". The
+ * text is borrowed. */
 static inline fb_rate fb_rate_text(const char *text) {
     fb_rate rate;
     memset(&rate, 0, sizeof rate);

@@ -245,8 +245,9 @@ template <class H, fb_status (*close)(H *)> using Handle = std::unique_ptr<H, Cl
 
 // ---------------------------------------------------------------- Limiter
 
-/// A rate: from text ("60/min burst 90", "100/15min", "unlimited") or numbers.
-/// A text is checked when the limiter is opened.
+/// A rate: from text ("60/min burst 90", "100/15min", "unlimited") or numbers. A
+/// text may be several: "10/s and 1000/day". It is checked when the limiter is
+/// opened.
 class Rate {
 public:
     Rate(const char *text) : text_(text) {}
@@ -289,19 +290,82 @@ private:
     fb_rate rate_ = fb_rate_per(0, 0, 0);
 };
 
+/// What a limiter counts (see enum fb_algorithm).
+enum class Algorithm : std::uint32_t {
+    /// A token bucket: tokens come back one by one, at the rate.
+    bucket = FB_ALGORITHM_BUCKET,
+    /// A window that begins with a key's first token: all are back at its end.
+    fixed = FB_ALGORITHM_FIXED,
+    /// At most the count in any interval of the window's length.
+    sliding = FB_ALGORITHM_SLIDING,
+};
+
+/// What happens when a newcomer finds no free slot (see enum fb_on_full).
+enum class OnFull : std::uint32_t {
+    /// It takes another key's, which starts anew when it comes back.
+    lenient = FB_ON_FULL_LENIENT,
+    /// It takes what is owed there too, or is refused. For logins.
+    strict = FB_ON_FULL_STRICT,
+};
+
+/// What a limiter answers when it cannot tell (see enum fb_on_error).
+enum class OnError : std::uint32_t {
+    /// The request is refused.
+    deny = FB_ON_ERROR_DENY,
+    /// The request passes, uncharged.
+    allow = FB_ON_ERROR_ALLOW,
+};
+
 /// How to open a limiter.
+///
+///     forebay::LimiterOptions("10/s and 1000/day")
+///     forebay::LimiterOptions({forebay::Rate::per_second(10), "1000/day"})
+///     forebay::LimiterOptions("10/15min").algorithm(forebay::Algorithm::sliding)
 class LimiterOptions {
 public:
-    LimiterOptions(Rate rate) : rate_(std::move(rate)) {}
-    LimiterOptions(const char *rate) : rate_(rate) {}
-    LimiterOptions(std::string rate) : rate_(std::move(rate)) {}
+    LimiterOptions(Rate rate) : rates_{std::move(rate)} {}
+    LimiterOptions(const char *rate) : rates_{rate} {}
+    LimiterOptions(std::string rate) : rates_{std::move(rate)} {}
+    /// Several rates that all must be kept to, at most 4, and later no more than
+    /// the limiter was created with.
+    LimiterOptions(std::initializer_list<Rate> rates) : rates_(rates) {}
+    explicit LimiterOptions(std::vector<Rate> rates) : rates_(std::move(rates)) {}
 
     /// A rate for requests of this tier; at most 15, names of 1 to 31 bytes other
     /// than "default", which is the limiter's own rate.
     LimiterOptions &tier(std::string name, Rate rate) {
-        tiers_.emplace_back(std::move(name), std::move(rate));
+        return tier(std::move(name), std::vector<Rate>{std::move(rate)});
+    }
+    /// Several of them. The first rates of all tiers share their memory, and so
+    /// on: put those of similar periods in the same place.
+    LimiterOptions &tier(std::string name, std::initializer_list<Rate> rates) {
+        return tier(std::move(name), std::vector<Rate>(rates));
+    }
+    LimiterOptions &tier(std::string name, std::vector<Rate> rates) {
+        tiers_.emplace_back(std::move(name), std::move(rates));
         return *this;
     }
+    /// A bucket unless said otherwise. Fixed when the limiter is created; so is
+    /// the length of a sliding window, which all tiers share.
+    LimiterOptions &algorithm(Algorithm algorithm) {
+        algorithm_ = algorithm;
+        return *this;
+    }
+    /// Lenient unless said otherwise. Fixed when the limiter is created.
+    LimiterOptions &on_full(OnFull on_full) {
+        on_full_ = on_full;
+        return *this;
+    }
+    /// Refused unless said otherwise.
+    LimiterOptions &on_error(OnError on_error) {
+        on_error_ = on_error;
+        return *this;
+    }
+    /// False: everything passes, uncharged, and is counted as admitted.
+    LimiterOptions &enabled(bool enabled) { return flag(FB_LIMITER_DISABLED, !enabled); }
+    /// Whether Limiter::top_refused may show keys, as far as they are at most 47
+    /// bytes long; they are stored in the region then.
+    LimiterOptions &show_keys(bool show) { return flag(FB_LIMITER_SHOW_KEYS, show); }
     /// How many keys may have a bucket that is not full at once without crowding
     /// each other; it fixes the memory. 65,536 unless said otherwise.
     LimiterOptions &max_keys(std::uint64_t count) {
@@ -311,9 +375,19 @@ public:
 
 private:
     friend class Region;
-    Rate rate_;
-    std::vector<std::pair<std::string, Rate>> tiers_;
+
+    LimiterOptions &flag(std::uint32_t flag, bool on) {
+        flags_ = on ? flags_ | flag : flags_ & ~flag;
+        return *this;
+    }
+
+    std::vector<Rate> rates_;
+    std::vector<std::pair<std::string, std::vector<Rate>>> tiers_;
     std::optional<std::uint64_t> max_keys_;
+    std::optional<Algorithm> algorithm_;
+    std::optional<OnFull> on_full_;
+    OnError on_error_ = OnError::deny;
+    std::uint32_t flags_ = 0;
 };
 
 /// What a request costs: one token at the default tier, now, unless said
@@ -469,7 +543,10 @@ public:
     [[nodiscard]] Duration due() const noexcept { return detail::chrono(due_); }
 
     /// Gives the tokens back; false if it was time to act already, or it was
-    /// cancelled before. Those who reserved after it keep their times.
+    /// cancelled before. Those who reserved after it keep their times, and of a
+    /// bucket's tokens as many are given back as they did not take after it. In a
+    /// window nobody passes over a place that was given up. Of a limiter with
+    /// several rates, one that did not make the caller wait may give nothing back.
     bool cancel() noexcept {
         const fb_limiter *limiter = std::exchange(limiter_, nullptr);
         return limiter != nullptr &&
@@ -496,7 +573,19 @@ private:
 /// What a limiter counted since it was created, in all processes.
 using LimiterStats = fb_limiter_stats;
 
-/// A token bucket per key.
+/// A key that was refused often: Limiter::top_refused.
+struct RefusedKey {
+    /// The key's mark: Limiter::mark tells that of a key.
+    std::uint64_t mark;
+    /// How often it was refused, at most: an estimate.
+    std::uint64_t count;
+    /// By how much `count` may be too high.
+    std::uint64_t over;
+    /// The key, if the limiter shows keys.
+    std::optional<std::string> key;
+};
+
+/// A token bucket or a window per key.
 class Limiter {
 public:
     /// Its name; empty when it was moved from. Allocates.
@@ -613,8 +702,13 @@ public:
     /// Spends a charge now, to be used after a wait of at most `max_wait`; none
     /// when it would be longer: then nothing is spent, and `refusal`, if given,
     /// says why. Whoever came first is served first. The wait is the program's
-    /// own (a condition variable, an event loop), and can end early: cancel.
-    /// Keeps a copy of the key and the tier.
+    /// own (a condition variable, a timer, a coroutine's), and can end early:
+    /// cancel. Keeps a copy of the key and the tier.
+    ///
+    ///     if (auto turn = mails.reserve(address, 5s)) {
+    ///         co_await sleep_for(turn->wait()); // as the event loop has it
+    ///         send(mail);
+    ///     }
     [[nodiscard]] std::optional<Reservation> reserve(std::string_view key, Duration max_wait,
                                                      const Charge &charge = Charge(),
                                                      Verdict *refusal = nullptr) const {
@@ -673,6 +767,52 @@ public:
     bool reset(std::string_view key) const { return try_reset(key).value(); }
     Result<bool> try_reset(std::string_view key) const noexcept {
         return detail::yes(fb_limiter_reset(handle_.get(), key.data(), key.size()));
+    }
+
+    /// Fills all buckets and ends all blocks; reads the whole table.
+    void clear() const { try_clear().value(); }
+    Result<void> try_clear() const noexcept {
+        return detail::done(fb_limiter_clear(handle_.get()));
+    }
+
+    /// The keys that were refused most, since the limiter's creation or since
+    /// forget_refused: up to 32, the worst first. Estimates, never exact. Keys are
+    /// told only with LimiterOptions::show_keys; without, mark tells whether a key
+    /// that you know is among them.
+    [[nodiscard]] std::vector<RefusedKey> top_refused() const { return try_top_refused().value(); }
+    Result<std::vector<RefusedKey>> try_top_refused() const {
+        fb_refused_key found[FB_MOST_REFUSED];
+        std::size_t count = 0;
+        const fb_status status =
+            fb_limiter_top_refused(handle_.get(), found, FB_MOST_REFUSED, &count);
+        if (status < 0) {
+            return detail::last_error(status);
+        }
+        std::vector<RefusedKey> told;
+        told.reserve(count);
+        for (std::size_t i = 0; i < count; i++) {
+            const fb_refused_key &one = found[i];
+            told.push_back({one.mark, one.count, one.over, std::nullopt});
+            if (one.is_shown != 0) {
+                told.back().key.emplace(reinterpret_cast<const char *>(one.key), one.key_len);
+            }
+        }
+        return told;
+    }
+
+    /// By what top_refused calls this key.
+    [[nodiscard]] std::uint64_t mark(std::string_view key) const { return try_mark(key).value(); }
+    Result<std::uint64_t> try_mark(std::string_view key) const noexcept {
+        std::uint64_t mark = 0;
+        return detail::result<std::uint64_t>(
+            fb_limiter_mark(handle_.get(), key.data(), key.size(), &mark),
+            [&](fb_status) { return mark; });
+    }
+
+    /// Begins to count anew who is refused most.
+    void forget_refused() const { try_forget_refused().value(); }
+    Result<void> try_forget_refused() const noexcept {
+        return detail::done(fb_limiter_forget_refused(handle_.get()));
     }
 
     /// What it counted, in all processes.
@@ -862,6 +1002,355 @@ inline Result<std::string> try_client_address(std::string_view peer,
                                                 std::uint32_t ipv6_prefix = 64) {
     return try_client_address(peer, forwarded_for, trusted_hops, ipv6_prefix).value();
 }
+
+// ---------------------------------------------------------- WindowCounter
+
+/// How to open a window counter.
+class WindowOptions {
+public:
+    /// How many keys may have a window at once without crowding each other; it
+    /// fixes the memory. 65,536 unless said otherwise.
+    WindowOptions &max_keys(std::uint64_t count) {
+        options_.max_keys = count;
+        if (count == 0) {
+            wrong_ = detail::invalid("max_keys", "0", "above 0");
+        }
+        return *this;
+    }
+
+private:
+    friend class Region;
+    fb_window_options options_ = fb_window_options_init();
+    std::optional<Error> wrong_;
+};
+
+/// What a key's window has seen.
+struct Count {
+    /// Hits in the window; at most 8,388,607 are counted.
+    std::uint64_t count;
+    /// How long until it ends; zero if the key has no window.
+    Duration resets_in;
+};
+
+/// What a key's window has seen, and whether these hits are in it.
+struct Hit : Count {
+    bool counted;
+
+    explicit operator bool() const noexcept { return counted; }
+};
+
+/// What a window counter counted since it was created, in all processes.
+using WindowStats = fb_window_stats;
+
+/// Counts by key in windows of time, exact under concurrency: what the stores of
+/// other rate limiters are made of. A Limiter with Algorithm::fixed is the limit
+/// itself. A key's window begins with its first hit, which tells its length, in
+/// whole milliseconds.
+class WindowCounter {
+public:
+    /// Counts one hit of this key. If it has no window, or that is over, one of
+    /// this length begins: 1 ms to four and a half years.
+    Count hit(std::string_view key, Duration window) const { return try_hit(key, window).value(); }
+    Result<Count> try_hit(std::string_view key, Duration window) const noexcept {
+        std::optional<Error> wrong;
+        const std::uint64_t length = detail::whole(window, "window", wrong);
+        if (wrong) {
+            return *wrong;
+        }
+        fb_count said;
+        return told(fb_window_hit(handle_.get(), key.data(), key.size(), length, &said), said);
+    }
+
+    /// Counts so many hits, unless the window would have more than `limit` then.
+    /// Zero hits begin no window.
+    Hit hit(std::string_view key, Duration window, std::uint64_t hits,
+            std::optional<std::uint64_t> limit = std::nullopt) const {
+        return try_hit(key, window, hits, limit).value();
+    }
+    Result<Hit> try_hit(std::string_view key, Duration window, std::uint64_t hits,
+                        std::optional<std::uint64_t> limit = std::nullopt) const noexcept {
+        std::optional<Error> wrong;
+        const std::uint64_t length = detail::whole(window, "window", wrong);
+        if (wrong) {
+            return *wrong;
+        }
+        fb_count said;
+        return detail::result<Hit>(
+            fb_window_hit_with(handle_.get(), key.data(), key.size(), length, hits,
+                               limit.value_or(FB_UNLIMITED), &said),
+            [&](fb_status status) { return Hit{count(said), status == FB_OK}; });
+    }
+
+    /// What the key's window has seen.
+    [[nodiscard]] Count get(std::string_view key) const { return try_get(key).value(); }
+    Result<Count> try_get(std::string_view key) const noexcept {
+        fb_count said;
+        return told(fb_window_get(handle_.get(), key.data(), key.size(), &said), said);
+    }
+
+    /// Takes hits back, down to none; the window stays as it is.
+    Count decrement(std::string_view key, std::uint64_t hits = 1) const {
+        return try_decrement(key, hits).value();
+    }
+    Result<Count> try_decrement(std::string_view key, std::uint64_t hits = 1) const noexcept {
+        fb_count said;
+        return told(fb_window_decrement(handle_.get(), key.data(), key.size(), hits, &said), said);
+    }
+
+    /// Ends the key's window, and its block; false if it had neither.
+    bool reset(std::string_view key) const { return try_reset(key).value(); }
+    Result<bool> try_reset(std::string_view key) const noexcept {
+        return detail::yes(fb_window_reset(handle_.get(), key.data(), key.size()));
+    }
+
+    /// Marks the key as blocked for this long, for blocked_for to tell; a mark
+    /// that ends later stays. It is counted on regardless.
+    void block(std::string_view key, Duration time) const { try_block(key, time).value(); }
+    Result<void> try_block(std::string_view key, Duration time) const noexcept {
+        std::optional<Error> wrong;
+        const std::uint64_t ns = detail::whole(time, "time", wrong);
+        if (wrong) {
+            return *wrong;
+        }
+        return detail::done(fb_window_block(handle_.get(), key.data(), key.size(), ns));
+    }
+
+    /// How long the key is blocked yet; zero if it is not.
+    [[nodiscard]] Duration blocked_for(std::string_view key) const {
+        return try_blocked_for(key).value();
+    }
+    Result<Duration> try_blocked_for(std::string_view key) const noexcept {
+        std::uint64_t wait = 0;
+        return detail::result<Duration>(
+            fb_window_blocked_for(handle_.get(), key.data(), key.size(), &wait),
+            [&](fb_status) { return detail::chrono(wait); });
+    }
+
+    /// Ends a block; false if there was none.
+    bool unblock(std::string_view key) const { return try_unblock(key).value(); }
+    Result<bool> try_unblock(std::string_view key) const noexcept {
+        return detail::yes(fb_window_unblock(handle_.get(), key.data(), key.size()));
+    }
+
+    /// Ends all windows and blocks; reads the whole table.
+    void clear() const { try_clear().value(); }
+    Result<void> try_clear() const noexcept { return detail::done(fb_window_clear(handle_.get())); }
+
+    /// What it counted, in all processes.
+    [[nodiscard]] WindowStats stats() const { return try_stats().value(); }
+    Result<WindowStats> try_stats() const noexcept {
+        WindowStats stats = fb_window_stats_init();
+        return detail::result<WindowStats>(fb_window_get_stats(handle_.get(), &stats),
+                                           [&](fb_status) { return stats; });
+    }
+
+    /// The C handle, which stays this object's.
+    [[nodiscard]] fb_window *c_handle() const noexcept { return handle_.get(); }
+
+private:
+    friend class Region;
+    explicit WindowCounter(fb_window *handle) : handle_(handle) {}
+
+    static Count count(const fb_count &said) noexcept {
+        return {said.count, detail::chrono(said.resets_in_ns)};
+    }
+    static Result<Count> told(fb_status status, const fb_count &said) noexcept {
+        return detail::result<Count>(status, [&](fb_status) { return count(said); });
+    }
+
+    detail::Handle<fb_window, fb_window_close> handle_;
+};
+
+// ---------------------------------------------------------------- Permits
+
+/// How to open permits.
+class PermitsOptions {
+public:
+    /// So many leases of a key at once, 1 to 4,096. When it is lowered, the leases
+    /// that there are go on; it may not be raised beyond what the permits were
+    /// created for.
+    PermitsOptions(std::uint64_t limit) { options_.limit = limit; }
+
+    /// When a lease ends by itself that is neither released nor renewed, 1 ms to
+    /// 30 days, in whole milliseconds; a minute unless said otherwise. Choose more
+    /// than the work takes, or renew.
+    PermitsOptions &lease(Duration time) {
+        options_.lease_ns = detail::whole(time, "lease", wrong_);
+        return above_zero("lease", options_.lease_ns);
+    }
+    /// Leases of all keys together, from the limit to 16,777,216; it fixes the
+    /// memory. 4,096 unless said otherwise.
+    PermitsOptions &max_leases(std::uint64_t count) {
+        options_.max_leases = count;
+        return above_zero("max_leases", count);
+    }
+
+private:
+    friend class Region;
+
+    // In C a zero is the default, so one that was asked for is refused here.
+    PermitsOptions &above_zero(const char *name, std::uint64_t value) {
+        if (value == 0 && !wrong_) {
+            wrong_ = detail::invalid(name, "0", "above 0");
+        }
+        return *this;
+    }
+
+    fb_permits_options options_ = fb_permits_options_init();
+    std::optional<Error> wrong_;
+};
+
+/// Why there is no permit.
+enum class Reason : std::uint32_t {
+    /// The key has as many leases as it may.
+    limit = FB_REASON_LIMIT,
+    /// There is no room for another lease: raise max_leases.
+    full = FB_REASON_FULL,
+    /// A process that is stopped, or that is much at work, has the lock of the
+    /// key's shard; or this process found no seat.
+    busy = FB_REASON_BUSY,
+};
+
+/// A reason in a word, such as "limit".
+[[nodiscard]] inline const char *name(Reason reason) noexcept {
+    return fb_reason_name(static_cast<std::uint32_t>(reason));
+}
+
+/// There is no permit now.
+struct Refusal {
+    /// Why.
+    Reason reason{};
+    /// How long until one of the leases in the way has ended, at the latest,
+    /// unless it is renewed; most end before, by being released. None when busy.
+    std::optional<Duration> retry_after = std::nullopt;
+};
+
+/// One permit, for a time. Destroyed, it is released; in a child of fork, whose
+/// parent has it still, that does nothing. It must not outlive its Permits.
+///
+/// A lease whose time is over does not stop its holder: who works on without
+/// renewing works beside the next one.
+class [[nodiscard]] Lease {
+public:
+    Lease(Lease &&other) noexcept
+        : permits_(std::exchange(other.permits_, nullptr)), raw_(other.raw_) {}
+    Lease &operator=(Lease &&other) noexcept {
+        if (this != &other) {
+            release();
+            permits_ = std::exchange(other.permits_, nullptr);
+            raw_ = other.raw_;
+        }
+        return *this;
+    }
+    Lease(const Lease &) = delete;
+    Lease &operator=(const Lease &) = delete;
+    ~Lease() { release(); }
+
+    /// Gives the permit back; false if its time was over before, so that somebody
+    /// else may have had it meanwhile, or it was released before.
+    bool release() noexcept {
+        const fb_permits *permits = std::exchange(permits_, nullptr);
+        return permits != nullptr && fb_permits_release(permits, &raw_) == FB_OK;
+    }
+
+    /// Has it end by itself as late as one that was acquired now; false if its
+    /// time was over before, or it was released. Then acquire another.
+    bool renew() noexcept {
+        return permits_ != nullptr && fb_permits_renew(permits_, &raw_) == FB_OK;
+    }
+
+    /// How long until it ends by itself; zero when that is over, or it was
+    /// released.
+    [[nodiscard]] Duration ends_in() const noexcept {
+        std::uint64_t ends_in = 0;
+        fb_permits_ends_in(permits_, &raw_, &ends_in);
+        return detail::chrono(ends_in);
+    }
+
+private:
+    friend class Permits;
+    Lease(const fb_permits *permits, fb_lease raw) noexcept : permits_(permits), raw_(raw) {}
+
+    const fb_permits *permits_;
+    fb_lease raw_;
+};
+
+/// What permits counted since they were created, in all processes.
+using PermitsStats = fb_permits_stats;
+
+/// Of each key at most so many leases are live at once, over all threads and
+/// processes, whichever of them are killed or stopped.
+///
+///     if (auto lease = exports.acquire(customer)) { ... } // released at its end
+class Permits {
+public:
+    /// A permit for this key; none when there is none now: then `refusal`, if
+    /// given, says why and when to try again. Does not wait.
+    [[nodiscard]] std::optional<Lease> acquire(std::string_view key,
+                                               Refusal *refusal = nullptr) const {
+        return try_acquire(key, refusal).value();
+    }
+    Result<std::optional<Lease>> try_acquire(std::string_view key,
+                                             Refusal *refusal = nullptr) const noexcept {
+        fb_lease raw;
+        fb_refusal why;
+        const fb_status status =
+            fb_permits_try_acquire(handle_.get(), key.data(), key.size(), &raw, &why);
+        if (status < 0) {
+            return detail::last_error(status);
+        }
+        if (status != FB_OK) {
+            if (refusal != nullptr) {
+                *refusal = {static_cast<Reason>(why.reason), std::nullopt};
+                if (why.retry_after_ns != FB_NEVER) {
+                    refusal->retry_after = detail::chrono(why.retry_after_ns);
+                }
+            }
+            return std::optional<Lease>();
+        }
+        return std::optional<Lease>(Lease(handle_.get(), raw));
+    }
+
+    /// How many leases the key has, those of dead processes that nobody has
+    /// noticed yet among them.
+    [[nodiscard]] std::uint64_t in_use(std::string_view key) const {
+        return try_in_use(key).value();
+    }
+    Result<std::uint64_t> try_in_use(std::string_view key) const noexcept {
+        std::uint64_t leases = 0;
+        return detail::result<std::uint64_t>(
+            fb_permits_in_use(handle_.get(), key.data(), key.size(), &leases),
+            [&](fb_status) { return leases; });
+    }
+
+    /// What they counted, in all processes.
+    [[nodiscard]] PermitsStats stats() const { return try_stats().value(); }
+    Result<PermitsStats> try_stats() const noexcept {
+        PermitsStats stats = fb_permits_stats_init();
+        return detail::result<PermitsStats>(fb_permits_get_stats(handle_.get(), &stats),
+                                            [&](fb_status) { return stats; });
+    }
+
+    /// The sentence for a caller who got no permit. Allocates.
+    [[nodiscard]] std::string refusal(const Refusal &refusal) const {
+        std::optional<Error> wrong;
+        const fb_refusal raw = {static_cast<std::uint32_t>(refusal.reason), 0,
+                                refusal.retry_after
+                                    ? detail::whole(*refusal.retry_after, "retry_after", wrong)
+                                    : FB_NEVER};
+        return detail::text([&](char *buf, std::size_t cap) {
+            return fb_permits_refusal(handle_.get(), &raw, buf, cap);
+        });
+    }
+
+    /// The C handle, which stays this object's.
+    [[nodiscard]] fb_permits *c_handle() const noexcept { return handle_.get(); }
+
+private:
+    friend class Region;
+    explicit Permits(fb_permits *handle) : handle_(handle) {}
+    detail::Handle<fb_permits, fb_permits_close> handle_;
+};
 
 // ------------------------------------------------------------------ Cache
 
@@ -1533,8 +2022,8 @@ struct Events {
 /// What a region holds.
 using RegionStats = fb_region_stats;
 
-/// A region of memory that holds limiters, caches, breakers and histograms, by
-/// names of 1 to 48 bytes.
+/// A region of memory that holds limiters, window counters, permits, caches,
+/// breakers and histograms, by names of 1 to 48 bytes.
 class Region {
 public:
     /// Opens a shared region by name ([A-Za-z0-9._-], 1 to 48 bytes, not beginning
@@ -1571,24 +2060,86 @@ public:
     Result<Limiter> try_limiter(std::string_view name, const LimiterOptions &options) const {
         std::optional<Error> wrong;
         fb_limiter_options raw = fb_limiter_options_init();
-        raw.rate = options.rate_.raw(wrong);
+        std::vector<fb_rate> rates;
+        for (const Rate &rate : options.rates_) {
+            rates.push_back(rate.raw(wrong));
+        }
         std::vector<fb_tier> tiers;
-        for (const auto &[tier, rate] : options.tiers_) {
-            tiers.push_back({tier.c_str(), rate.raw(wrong)});
+        for (const auto &[tier, rates_of_tier] : options.tiers_) {
+            for (const Rate &rate : rates_of_tier) {
+                tiers.push_back({tier.c_str(), rate.raw(wrong)});
+            }
+            if (rates_of_tier.empty()) {
+                wrong = detail::invalid("rate", "0 rates", "1 to 4 rates");
+            }
             if (tier.find('\0') != std::string::npos) {
                 wrong = detail::invalid("tier", "a text with NUL inside", "a text without");
             }
         }
+        raw.rates = rates.data();
+        raw.rate_count = rates.size();
+        if (rates.empty()) {
+            wrong = detail::invalid("rate", "0 rates", "1 to 4 rates");
+        }
         raw.tiers = tiers.data();
         raw.tier_count = tiers.size();
-        raw.max_keys = options.max_keys_.value_or(0);
-        if (options.max_keys_ == std::uint64_t{0}) {
-            wrong = detail::invalid("max_keys", "0", "above 0");
-        }
+        // In C a zero is the default, so one that was asked for is refused here.
+        const auto above_zero = [&](const char *option, std::optional<std::uint64_t> value) {
+            if (value == std::uint64_t{0}) {
+                wrong = detail::invalid(option, "0", "above 0");
+            }
+            return value.value_or(0);
+        };
+        const auto number = [&](const char *option, auto choice) {
+            std::optional<std::uint64_t> value;
+            if (choice) {
+                value = static_cast<std::uint32_t>(*choice);
+            }
+            return static_cast<std::uint32_t>(above_zero(option, value));
+        };
+        raw.max_keys = above_zero("max_keys", options.max_keys_);
+        raw.algorithm = number("algorithm", options.algorithm_);
+        raw.on_full = number("on_full", options.on_full_);
+        raw.on_error = number("on_error", std::optional(options.on_error_));
+        raw.flags = options.flags_;
         if (wrong) {
             return *wrong;
         }
         return object<Limiter>(fb_limiter_open, name, &raw);
+    }
+
+    /// Creates a window counter or attaches to it; `attach_window` attaches only.
+    [[nodiscard]] WindowCounter window(std::string_view name,
+                                       const WindowOptions &options = WindowOptions()) const {
+        return try_window(name, options).value();
+    }
+    Result<WindowCounter> try_window(std::string_view name,
+                                     const WindowOptions &options = WindowOptions()) const {
+        if (options.wrong_) {
+            return *options.wrong_;
+        }
+        return object<WindowCounter>(fb_window_open, name, &options.options_);
+    }
+    [[nodiscard]] WindowCounter attach_window(std::string_view name) const {
+        return try_attach_window(name).value();
+    }
+    Result<WindowCounter> try_attach_window(std::string_view name) const {
+        return object<WindowCounter, fb_window_options>(fb_window_open, name, nullptr);
+    }
+
+    /// Creates permits or attaches to them; without options, attaches only.
+    [[nodiscard]] Permits permits(std::string_view name) const { return try_permits(name).value(); }
+    [[nodiscard]] Permits permits(std::string_view name, const PermitsOptions &options) const {
+        return try_permits(name, options).value();
+    }
+    Result<Permits> try_permits(std::string_view name) const {
+        return object<Permits, fb_permits_options>(fb_permits_open, name, nullptr);
+    }
+    Result<Permits> try_permits(std::string_view name, const PermitsOptions &options) const {
+        if (options.wrong_) {
+            return *options.wrong_;
+        }
+        return object<Permits>(fb_permits_open, name, &options.options_);
     }
 
     /// Creates a cache or attaches to it; `attach_cache` attaches only.
@@ -1778,10 +2329,13 @@ private:
 
 static_assert(sizeof(Region) == sizeof(void *) && sizeof(Limiter) == sizeof(void *) &&
                   sizeof(Cache) == sizeof(void *) && sizeof(Breaker) == sizeof(void *) &&
-                  sizeof(Histogram) == sizeof(void *),
+                  sizeof(Histogram) == sizeof(void *) && sizeof(WindowCounter) == sizeof(void *) &&
+                  sizeof(Permits) == sizeof(void *),
               "a handle is a pointer");
 static_assert(std::is_nothrow_move_constructible_v<Region> && !std::is_copy_constructible_v<Region>,
               "handles move and are not copied");
+static_assert(std::is_nothrow_move_assignable_v<Lease> && !std::is_copy_constructible_v<Lease>,
+              "leases move and are not copied");
 
 } // namespace forebay
 

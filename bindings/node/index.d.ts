@@ -466,7 +466,7 @@ export interface WindowOptions {
 
 /** What a key's window has seen. */
 export interface Count {
-  /** Hits in the window; at most 16,777,215 are counted. */
+  /** Hits in the window; at most 8,388,607 are counted. */
   count: number
   /** Milliseconds until it ends; 0 if the key has no window. */
   resetsIn: number

@@ -1,5 +1,5 @@
 /* forebay from C: a login that is held against two limits, tells its client about
- * them, and mails that wait for their turn.
+ * them, mails that wait for their turn, and exports of which few run at once.
  *
  *     cc limits.c -lforebay -o limits && ./limits
  */
@@ -85,6 +85,28 @@ int main(void) {
         printf("mail 4 may go in a while: %d\n", wait > 0);
         fb_limiter_cancel(mails, "a@example.org", 13, due); /* not needed after all */
     }
+
+    /* Two exports of one customer at once, over all processes of a shared region. */
+    fb_permits_options most = fb_permits_options_init();
+    most.limit = 2;
+    most.lease_ns = 30 * SECOND; /* of one that is never released */
+    fb_permits *exports = NULL;
+    if (fb_permits_open(region, "exports", &most, &exports) < 0) {
+        return failed("exports");
+    }
+    fb_lease leases[3];
+    for (int i = 0; i < 3; i++) {
+        fb_refusal refusal;
+        const fb_status said = fb_permits_try_acquire(exports, "ada", 3, &leases[i], &refusal);
+        if (said < 0) {
+            return failed("export");
+        }
+        printf("export %d: %s\n", i + 1,
+               said == FB_OK ? "begins" : fb_reason_name(refusal.reason));
+    }
+    fb_permits_release(exports, &leases[0]);
+    fb_permits_release(exports, &leases[1]);
+    fb_permits_close(exports);
 
     fb_limiter_close(each);
     fb_limiter_close(all);

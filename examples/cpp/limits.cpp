@@ -1,5 +1,5 @@
 // forebay from C++: a login that is held against two limits, tells its client about
-// them, and mails that wait for their turn.
+// them, mails that wait for their turn, and exports of which few run at once.
 //
 //     c++ -std=c++17 limits.cpp -lforebay -o limits && ./limits
 #include <forebay.hpp>
@@ -52,4 +52,16 @@ int main() {
         std::cout << "mail 4 may go in a while: " << (mail->wait() > 0s) << '\n';
         mail->cancel(); // Not needed after all.
     }
+
+    // Two exports of one customer at once, over all processes of a shared region;
+    // each has 30 s, should it never be released.
+    const forebay::Permits exports = region.permits("exports", forebay::PermitsOptions(2).lease(30s));
+    const std::optional<forebay::Lease> first = exports.acquire("ada");
+    if (const std::optional<forebay::Lease> second = exports.acquire("ada")) {
+        forebay::Refusal refusal;
+        if (!exports.acquire("ada", &refusal)) {
+            std::cout << exports.refusal(refusal) << '\n';
+        }
+    } // The second is released here.
+    std::cout << exports.in_use("ada") << " export is at work\n";
 }

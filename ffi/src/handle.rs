@@ -19,7 +19,15 @@ use std::sync::Mutex;
 const KEPT: usize = 256;
 
 /// The kinds, by the number in their cells' words.
-const KINDS: [&str; 5] = ["region", "limiter", "cache", "breaker", "histogram"];
+const KINDS: [&str; 7] = [
+    "region",
+    "limiter",
+    "cache",
+    "breaker",
+    "histogram",
+    "window",
+    "permits",
+];
 
 /// `forebay` in ASCII; the low byte is the kind, with [`CLOSED`] once closed.
 const OPEN: u64 = 0x666f_7265_6261_7900;

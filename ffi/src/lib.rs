@@ -10,7 +10,7 @@
 //! | `handle.rs` | opaque handles that know their kind and whether they are open |
 //! | `argument.rs` | pointers and lengths become slices, text and places to write |
 //! | `sized.rs` | structs that grow by `struct_size` |
-//! | `key.rs`, `region.rs`, `limiter.rs`, `waiting.rs`, `together.rs`, `http.rs`, `cache.rs`, `breaker.rs`, `histogram.rs` | the functions |
+//! | `key.rs`, `region.rs`, `limiter.rs`, `waiting.rs`, `together.rs`, `http.rs`, `window.rs`, `permits.rs`, `cache.rs`, `breaker.rs`, `histogram.rs` | the functions |
 //!
 //! # Safety
 //! Every exported function that takes a pointer asks the same of its caller:
@@ -34,8 +34,10 @@ mod histogram;
 mod http;
 mod key;
 mod limiter;
+mod permits;
 mod region;
 mod sized;
 mod status;
 mod together;
 mod waiting;
+mod window;

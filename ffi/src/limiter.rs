@@ -1,17 +1,21 @@
-//! Limiters: a token bucket per key.
+//! Limiters: a token bucket or a window per key.
 
-use crate::argument::{bytes, nanoseconds, optional_out, optional_text, out, slice, text};
+use crate::argument::{buffer, bytes, nanoseconds, optional_out, optional_text, out, slice, text};
 use crate::handle::{self, borrow, held};
 use crate::region::fb_region;
 use crate::sized::{self, Grows};
 use crate::status::{answer, fb_code, fb_status, print, FB_NEVER};
-use forebay::{Charge, Error, Limited, Limiter, LimiterOptions, Rate, Region, Result, Verdict};
+use forebay::internals::limiter::refused;
+use forebay::{
+    Algorithm, Charge, Error, Limited, Limiter, LimiterOptions, OnError, OnFull, Rate, Rates,
+    RefusedKey, Region, Result, Verdict,
+};
 use std::ffi::{c_char, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::NonNull;
 use std::time::Duration;
 
-/// A rate limiter: a token bucket per key.
+/// A rate limiter: a token bucket or a window per key.
 pub struct fb_limiter {
     _opaque: [u8; 0],
 }
@@ -30,11 +34,66 @@ pub const FB_UNLIMITED: u64 = u64::MAX;
 /// In place of `now_ns`: the call reads the clock.
 pub const FB_NOW: u64 = u64::MAX;
 
+/// What a limiter counts, in `fb_limiter_options.algorithm`.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum fb_algorithm {
+    /// A token bucket: tokens come back one by one, at the rate. For most limits;
+    /// up to burst + rate * t in any interval t.
+    FB_ALGORITHM_BUCKET = 1,
+    /// A window that begins with a key's first token: at most the count in each,
+    /// all back at its end. Up to twice the count in an interval of the window's
+    /// length that two of them share.
+    FB_ALGORITHM_FIXED = 2,
+    /// At most the count in any interval of the window's length. A token comes
+    /// back when the window has passed, or up to one slice of it later
+    /// (docs/limiter.md).
+    FB_ALGORITHM_SLIDING = 3,
+}
+
+/// What happens when a newcomer finds no free slot among those of its key, in
+/// `fb_limiter_options.on_full`.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum fb_on_full {
+    /// It takes the one that is free soonest, and starts anew: a flood of fresh
+    /// keys costs nobody anything, and gives a key whose slot was taken its whole
+    /// burst once more. Counted as `evicted_live`.
+    FB_ON_FULL_LENIENT = 1,
+    /// It takes that one with what is owed there, or is refused: a flood of fresh
+    /// keys never gives anybody a token. For logins.
+    FB_ON_FULL_STRICT = 2,
+}
+
+/// What a limiter answers when it cannot tell, because others kept changing the
+/// key's slots, in `fb_limiter_options.on_error`.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum fb_on_error {
+    /// The request is refused.
+    FB_ON_ERROR_DENY = 1,
+    /// The request passes, uncharged.
+    FB_ON_ERROR_ALLOW = 2,
+}
+
+/// In `fb_limiter_options.flags`: everything passes, uncharged, and is counted as
+/// admitted, until the limiter is opened without this.
+pub const FB_LIMITER_DISABLED: u32 = 1;
+/// In `fb_limiter_options.flags`: fb_limiter_top_refused may show keys, as far as
+/// they are at most 47 bytes long; they are stored in the region then.
+pub const FB_LIMITER_SHOW_KEYS: u32 = 2;
+
+/// As many keys as fb_limiter_top_refused tells at most.
+pub const FB_MOST_REFUSED: usize = 32;
+
+const _: () = assert!(FB_MOST_REFUSED == refused::ENTRIES && refused::TEXT_BYTES < 48);
+
 /// A rate, as text or in numbers. This struct does not grow.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct fb_rate {
-    /// Such as "60/min", "60/min burst 90", "100/15min", "unlimited"; NULL: in numbers.
+    /// Such as "60/min", "60/min burst 90", "100/15min", "unlimited", or several
+    /// that all must be kept to: "10/s and 1000/day". NULL: in numbers.
     pub text: *const c_char,
     /// Tokens in the period; FB_UNLIMITED: no limit. 0 with a text.
     pub count: u64,
@@ -62,15 +121,35 @@ pub struct fb_limiter_options {
     pub struct_size: u32,
     /// Must be 0.
     pub reserved: u32,
-    /// The rate of the tier "default".
+    /// The rate of the tier "default". All zero with `rates`.
     pub rate: fb_rate,
-    /// Further tiers, at most 15; a tier that is not named again stays.
+    /// Further tiers, at most 15; a tier that is not named again stays. Rows of
+    /// one name are that tier's rates, all of which must be kept to. The first
+    /// rates of all tiers share their memory, and so on: put those of similar
+    /// periods in the same place.
     pub tiers: *const fb_tier,
     /// How many.
     pub tier_count: usize,
     /// How many keys may have a bucket that is not full at once without crowding
-    /// each other, at most 2^28; it fixes the memory. 0: 65,536.
+    /// each other, at most 2^28; it fixes the memory: 16 bytes for each rate, and
+    /// a quarter to spare. 0: 65,536.
     pub max_keys: u64,
+    /// In place of `rate`: several that all must be kept to, at most 4, and later
+    /// no more than the limiter was created with.
+    pub rates: *const fb_rate,
+    /// How many; 0: it is `rate`.
+    pub rate_count: usize,
+    /// One of `enum fb_algorithm`, fixed when the limiter is created; so is the
+    /// length of a sliding window, which all tiers share. 0: a bucket when it is
+    /// created, else what it has.
+    pub algorithm: u32,
+    /// One of `enum fb_on_full`, fixed when the limiter is created. 0: lenient
+    /// when it is created, else what it has.
+    pub on_full: u32,
+    /// One of `enum fb_on_error`. 0: refused.
+    pub on_error: u32,
+    /// Any of the FB_LIMITER_ flags, added up.
+    pub flags: u32,
 }
 
 // SAFETY: repr(C), u32 first, no padding (asserted below); any bytes are a value.
@@ -121,18 +200,38 @@ pub struct fb_limiter_stats {
 // SAFETY: repr(C), u32 first, no padding (asserted below); any bytes are a value.
 unsafe impl Grows for fb_limiter_stats {}
 
+/// A key that was refused often. This struct does not grow.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fb_refused_key {
+    /// The key's mark: fb_limiter_mark tells that of a key.
+    pub mark: u64,
+    /// How often it was refused, at most: an estimate.
+    pub count: u64,
+    /// By how much `count` may be too high.
+    pub over: u64,
+    /// 1 if the key itself is shown, else 0.
+    pub is_shown: u32,
+    /// The key's length.
+    pub key_len: u32,
+    /// The key.
+    pub key: [u8; 48],
+}
+
 #[cfg(target_pointer_width = "64")]
 const _: () = {
     const WORD: usize = size_of::<usize>();
     assert!(size_of::<fb_rate>() == 3 * 8 + WORD.next_multiple_of(8));
-    assert!(size_of::<fb_limiter_options>() == 16 + size_of::<fb_rate>() + 2 * WORD);
+    assert!(size_of::<fb_limiter_options>() == 32 + size_of::<fb_rate>() + 4 * WORD);
+    assert!(size_of::<fb_refused_key>() == 4 * 8 + 48);
     assert!(size_of::<fb_verdict>() == 5 * 8);
     assert!(size_of::<fb_limiter_stats>() == 8 + 6 * 8);
 };
 
 /// Opens a limiter: creates it or attaches to it. With options, an existing
-/// limiter takes over the rates (for all processes); another `max_keys` than it
-/// has is an error. `options` NULL: attach only, to what is there.
+/// limiter takes over the rates, `on_error` and the flags (for all processes);
+/// another `max_keys`, `algorithm`, `on_full` or sliding window than it has, or
+/// more rates, is an error. `options` NULL: attach only, to what is there.
 ///
 /// `name`: 1 to 48 bytes.
 ///
@@ -173,26 +272,92 @@ unsafe fn choose(asked: fb_limiter_options) -> Result<LimiterOptions> {
     if asked.reserved != 0 {
         return Err(Error::invalid("reserved", asked.reserved, 0));
     }
-    // SAFETY: the caller's promise.
-    let (rate, tiers) = unsafe {
-        (
-            rate_of(asked.rate)?,
-            slice("tiers", asked.tiers, asked.tier_count)?,
-        )
-    };
-    let mut options = LimiterOptions::new(rate);
-    for tier in tiers {
-        // SAFETY: as above.
-        let (name, rate) = unsafe { (text("tier", tier.name)?, rate_of(tier.rate)?) };
-        options = options.tier(name, rate);
+    if asked.flags & !(FB_LIMITER_DISABLED | FB_LIMITER_SHOW_KEYS) != 0 {
+        return Err(Error::invalid(
+            "flags",
+            format_args!("{:#x}", asked.flags),
+            "a sum of FB_LIMITER_ flags",
+        ));
+    }
+    // SAFETY: the caller's promise, here and for the tiers.
+    let mut options = LimiterOptions::new(unsafe { own_rates(&asked)? })
+        .enabled(asked.flags & FB_LIMITER_DISABLED == 0)
+        .show_keys(asked.flags & FB_LIMITER_SHOW_KEYS != 0);
+    // SAFETY: as above.
+    for (name, rates) in unsafe { tiers(&asked)? } {
+        options = options.tier(name, &rates[..]);
     }
     if asked.max_keys != 0 {
         options = options.max_keys(asked.max_keys);
     }
-    Ok(options)
+    options = match asked.algorithm {
+        0 => options,
+        BUCKET => options.algorithm(Algorithm::Bucket),
+        FIXED => options.algorithm(Algorithm::Fixed),
+        SLIDING => options.algorithm(Algorithm::Sliding),
+        other => return Err(Error::invalid("algorithm", other, "0 or an fb_algorithm")),
+    };
+    options = match asked.on_full {
+        0 => options,
+        LENIENT => options.on_full(OnFull::Lenient),
+        STRICT => options.on_full(OnFull::Strict),
+        other => return Err(Error::invalid("on_full", other, "0 or an fb_on_full")),
+    };
+    Ok(match asked.on_error {
+        0 | DENY => options.on_error(OnError::Deny),
+        ALLOW => options.on_error(OnError::Allow),
+        other => return Err(Error::invalid("on_error", other, "0 or an fb_on_error")),
+    })
 }
 
-unsafe fn rate_of(asked: fb_rate) -> Result<Rate> {
+const BUCKET: u32 = fb_algorithm::FB_ALGORITHM_BUCKET as u32;
+const FIXED: u32 = fb_algorithm::FB_ALGORITHM_FIXED as u32;
+const SLIDING: u32 = fb_algorithm::FB_ALGORITHM_SLIDING as u32;
+const LENIENT: u32 = fb_on_full::FB_ON_FULL_LENIENT as u32;
+const STRICT: u32 = fb_on_full::FB_ON_FULL_STRICT as u32;
+const DENY: u32 = fb_on_error::FB_ON_ERROR_DENY as u32;
+const ALLOW: u32 = fb_on_error::FB_ON_ERROR_ALLOW as u32;
+
+/// The rates of the default tier.
+unsafe fn own_rates(asked: &fb_limiter_options) -> Result<Rates> {
+    let mut rates = Vec::new();
+    // SAFETY: the caller's promise, here and for their texts.
+    let several = unsafe { slice("rates", asked.rates, asked.rate_count)? };
+    if several.is_empty() {
+        // SAFETY: as above.
+        unsafe { add_rates(&asked.rate, &mut rates)? };
+    } else if !asked.rate.text.is_null()
+        || (asked.rate.count, asked.rate.per_ns, asked.rate.burst) != (0, 0, 0)
+    {
+        return Err(Error::invalid("rate", "rate and rates", "one of them"));
+    }
+    for rate in several {
+        // SAFETY: as above.
+        unsafe { add_rates(rate, &mut rates)? };
+    }
+    Ok(Rates::from(&rates[..]))
+}
+
+/// The other tiers, each with all its rates.
+unsafe fn tiers(asked: &fb_limiter_options) -> Result<Vec<(&str, Vec<Rate>)>> {
+    let mut tiers: Vec<(&str, Vec<Rate>)> = Vec::new();
+    // SAFETY: the caller's promise, here and below.
+    for row in unsafe { slice("tiers", asked.tiers, asked.tier_count)? } {
+        // SAFETY: as above.
+        let name = unsafe { text("tier", row.name)? };
+        let at = tiers.iter().position(|(known, _)| *known == name);
+        let at = at.unwrap_or_else(|| {
+            tiers.push((name, Vec::new()));
+            tiers.len() - 1
+        });
+        // SAFETY: as above.
+        unsafe { add_rates(&row.rate, &mut tiers[at].1)? };
+    }
+    Ok(tiers)
+}
+
+/// What one `fb_rate` says: a text may say several.
+unsafe fn add_rates(asked: &fb_rate, rates: &mut Vec<Rate>) -> Result<()> {
     // SAFETY: the caller's promise.
     if let Some(text) = unsafe { optional_text("rate", asked.text)? } {
         if (asked.count, asked.per_ns, asked.burst) != (0, 0, 0) {
@@ -202,16 +367,21 @@ unsafe fn rate_of(asked: fb_rate) -> Result<Rate> {
                 "a text, or numbers",
             ));
         }
-        return text.parse();
+        for one in text.split(" and ") {
+            rates.push(one.parse()?);
+        }
+        return Ok(());
     }
     if asked.count == FB_UNLIMITED {
-        return Ok(Rate::UNLIMITED);
+        rates.push(Rate::UNLIMITED);
+        return Ok(());
     }
     let rate = Rate::new(asked.count, Duration::from_nanos(asked.per_ns));
-    Ok(match asked.burst {
+    rates.push(match asked.burst {
         0 => rate,
         burst => rate.burst(burst),
-    })
+    });
+    Ok(())
 }
 
 /// Closes the handle. The limiter itself stays in the region.
@@ -574,7 +744,7 @@ pub unsafe extern "C" fn fb_limiter_unblock(
     })
 }
 
-fn there_was(one: bool) -> fb_code {
+pub(crate) fn there_was(one: bool) -> fb_code {
     if one {
         fb_code::FB_OK
     } else {
@@ -598,6 +768,112 @@ pub unsafe extern "C" fn fb_limiter_reset(
         // SAFETY: the caller's promise.
         let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
         Ok(there_was(limiter.reset(key)))
+    })
+}
+
+/// Fills all buckets and ends all blocks. Calls that are under way meanwhile may
+/// come before or after.
+///
+/// Threads: any.
+/// Cost: reads the whole table; no allocation, no lock.
+/// Returns: FB_OK.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_clear(limiter: *const fb_limiter) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise.
+        unsafe { borrow::<Open>(limiter)? }.limiter.clear();
+        Ok(fb_code::FB_OK)
+    })
+}
+
+/// The keys that were refused most since the limiter's creation, or since
+/// fb_limiter_forget_refused, the worst first: as many as there is room for, at
+/// most FB_MOST_REFUSED. Estimates, never exact. A key itself is told only with
+/// FB_LIMITER_SHOW_KEYS; without, fb_limiter_mark tells whether a key that you
+/// know is among them.
+///
+/// Ownership: writes to `keys` (room for `cap`), and how many to `count`.
+/// Threads: any.
+/// Cost: allocates; for the cold path.
+/// Returns: FB_OK, with `*count` keys.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_top_refused(
+    limiter: *const fb_limiter,
+    keys: *mut fb_refused_key,
+    cap: usize,
+    count: *mut usize,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the writes.
+        let (open, places) = unsafe {
+            let open = borrow::<Open>(limiter)?;
+            (open, buffer("keys", keys, cap)?)
+        };
+        let count = out("count", count)?;
+        let found = open.limiter.top_refused();
+        for (place, refused) in places.iter_mut().zip(&found) {
+            *place = refused.into();
+        }
+        // SAFETY: as above.
+        unsafe { count.write(found.len().min(cap)) };
+        Ok(fb_code::FB_OK)
+    })
+}
+
+impl From<&RefusedKey> for fb_refused_key {
+    fn from(refused: &RefusedKey) -> fb_refused_key {
+        let mut told = fb_refused_key {
+            mark: refused.mark,
+            count: refused.count,
+            over: refused.over,
+            is_shown: 0,
+            key_len: 0,
+            key: [0; 48],
+        };
+        let key = refused.key.as_deref();
+        if let Some((key, room)) = key.and_then(|key| Some((key, told.key.get_mut(..key.len())?))) {
+            room.copy_from_slice(key);
+            told.is_shown = 1;
+            told.key_len = key.len() as u32;
+        }
+        told
+    }
+}
+
+/// By what fb_limiter_top_refused calls this key.
+///
+/// Ownership: borrows the key (NULL with 0 is the empty key); writes to `mark`.
+/// Threads: any.
+/// Cost: no allocation, no lock.
+/// Returns: FB_OK.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_mark(
+    limiter: *const fb_limiter,
+    key: *const c_void,
+    key_len: usize,
+    mark: *mut u64,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (limiter, key) = unsafe { keyed(limiter, key, key_len)? };
+        let mark = out("mark", mark)?;
+        // SAFETY: as above.
+        unsafe { mark.write(limiter.mark(key)) };
+        Ok(fb_code::FB_OK)
+    })
+}
+
+/// Begins to count anew who is refused most.
+///
+/// Threads: any.
+/// Cost: a few hundred stores; no allocation, no lock.
+/// Returns: FB_OK.
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_forget_refused(limiter: *const fb_limiter) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise.
+        unsafe { borrow::<Open>(limiter)? }.limiter.forget_refused();
+        Ok(fb_code::FB_OK)
     })
 }
 

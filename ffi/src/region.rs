@@ -8,8 +8,8 @@ use forebay::{Error, EventKind, Region, RegionOptions, Result};
 use std::ffi::{c_char, CStr};
 use std::time::Duration;
 
-/// A region of memory that holds limiters, caches, breakers and histograms:
-/// private to the process, or a file that processes share.
+/// A region of memory that holds limiters, caches, breakers, histograms, window
+/// counters and permits: private to the process, or a file that processes share.
 pub struct fb_region {
     _opaque: [u8; 0],
 }
@@ -93,6 +93,10 @@ pub enum fb_kind {
     FB_KIND_BREAKER = 3,
     /// A histogram.
     FB_KIND_HISTOGRAM = 4,
+    /// A window counter.
+    FB_KIND_WINDOW = 5,
+    /// Permits.
+    FB_KIND_PERMITS = 6,
 }
 
 /// The kinds of events, in `fb_event.kind`, and the meaning of `fb_event.detail`.

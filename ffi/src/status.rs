@@ -20,14 +20,16 @@ pub enum fb_code {
     FB_OK = 0,
     /// There is none: no such entry, no such bucket, no path.
     FB_MISS = 1,
-    /// The limiter refuses the request.
+    /// The limiter refuses the request; the hit is not counted; there is no
+    /// permit.
     FB_DENIED = 2,
     /// The breaker is open: do not call.
     FB_REJECTED = 3,
     /// The cache did not keep the value (too large, or its shard was busy); an
     /// older value of that key is no longer there either.
     FB_NOT_STORED = 4,
-    /// Too late to count: the breaker has moved on, or the reservation is due.
+    /// Too late to count: the breaker has moved on, the reservation is due, or the
+    /// lease has ended.
     FB_LATE = 5,
     /// Nothing was recorded yet.
     FB_EMPTY = 6,

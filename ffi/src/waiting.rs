@@ -126,7 +126,11 @@ pub unsafe extern "C" fn fb_limiter_until_due(
 
 /// Gives back what fb_limiter_reserve spent: the same key, and the `due_ns` that
 /// it told. At most once for each reservation: nobody remembers them, and a second
-/// time would give back what others spent. Who reserved after it keep their times.
+/// time would give back what others spent. Who reserved after it keep their times,
+/// and of a bucket's tokens as many are given back as they did not take after it.
+/// In a window nobody passes over a place that was given up: who comes later waits
+/// for its time. Of a limiter with several rates, one that did not make the caller
+/// wait may give nothing back: `due_ns` does not tell how its tokens stood.
 ///
 /// Ownership: borrows the key (NULL with 0 is the empty key).
 /// Threads: any.

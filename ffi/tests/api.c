@@ -34,6 +34,10 @@ static void versions_and_names(void) {
     CHECK(strcmp(fb_event_name(FB_EVENT_CACHE_CLEARED), "cache-cleared") == 0);
     CHECK(strcmp(fb_event_name(FB_EVENT_SHARD_RESET), "shard-reset") == 0);
     CHECK(strcmp(fb_event_name(0), "unknown") == 0);
+    CHECK(strcmp(fb_reason_name(FB_REASON_LIMIT), "limit") == 0);
+    CHECK(strcmp(fb_reason_name(FB_REASON_FULL), "full") == 0);
+    CHECK(strcmp(fb_reason_name(FB_REASON_BUSY), "busy") == 0);
+    CHECK(strcmp(fb_reason_name(0), "unknown") == 0);
 }
 
 static void the_last_error_is_cut_to_fit(void) {
@@ -268,6 +272,280 @@ static void reservations(void) {
     CHECK(verdict.remaining == 0 && verdict.limit == 20);
     ANSWERS(FB_DENIED, fb_limiter_acquire(limiter, "d", 1, SECOND / 4, &verdict));
     ANSWERS(FB_OK, fb_limiter_close(limiter));
+    ANSWERS(FB_OK, fb_region_close(region));
+}
+
+/* Several rates: a text, an array, and rows of one tier. */
+static void several_rates(void) {
+    fb_region *region = open_region();
+    const fb_rate rates[] = {fb_rate_per(3, SECOND / 10, 0), fb_rate_text("5/min and 100/day")};
+    const fb_tier tiers[] = {
+        {"pro", fb_rate_text("6/s")},
+        {"bulk", fb_rate_text("9/s")},
+        {"pro", fb_rate_per(8, 60 * SECOND, 0)},
+    };
+    fb_limiter_options options = fb_limiter_options_init();
+    options.rates = rates;
+    options.rate_count = 2;
+    options.tiers = tiers;
+    options.tier_count = 3;
+    options.max_keys = 1000;
+    fb_limiter *limiter = NULL, *other = NULL;
+    fb_verdict verdict;
+    ANSWERS(FB_OK, fb_limiter_open(region, "api", &options, &limiter));
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "a", 1, 3, NULL, FB_NOW, &verdict));
+    CHECK(verdict.limit == 3 && verdict.remaining == 0);
+    ANSWERS(FB_DENIED, fb_limiter_take(limiter, "a", 1, &verdict));
+    CHECK(verdict.limit == 3 && verdict.retry_after_ns == SECOND / 30 + 1);
+    ANSWERS(FB_OK, fb_region_advance(region, SECOND / 10));
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "a", 1, 2, NULL, FB_NOW, &verdict));
+    ANSWERS(FB_DENIED, fb_limiter_take(limiter, "a", 1, &verdict));
+    CHECK(verdict.limit == 5 && verdict.window_ns == 60 * SECOND);
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "b", 1, 6, "pro", FB_NOW, &verdict));
+    CHECK(verdict.limit == 6);
+    ANSWERS(FB_OK, fb_region_advance(region, SECOND));
+    ANSWERS(FB_DENIED, fb_limiter_take_with(limiter, "b", 1, 3, "pro", FB_NOW, &verdict));
+    CHECK(verdict.limit == 8);
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "c", 1, 9, "bulk", FB_NOW, NULL));
+
+    /* Fewer rates later, never more. */
+    options.tier_count = 0;
+    options.rates = NULL;
+    options.rate_count = 0;
+    options.rate = fb_rate_text("1/s and 2/s and 3/s and 4/s");
+    FAILS(FB_E_GEOMETRY, NULL, fb_limiter_open(region, "api", &options, &other));
+    options.rate = fb_rate_text("7/s");
+    ANSWERS(FB_OK, fb_limiter_open(region, "api", &options, &other));
+    ANSWERS(FB_OK, fb_limiter_peek(limiter, "new", 3, &verdict));
+    CHECK(verdict.limit == 7);
+
+    /* What was reserved comes back to both. */
+    options.rate = fb_rate_text("1/s and 5/day");
+    fb_limiter *mails = NULL;
+    uint64_t wait = 0, due = 0;
+    ANSWERS(FB_OK, fb_limiter_open(region, "mails", &options, &mails));
+    ANSWERS(FB_OK, fb_limiter_take(mails, "m", 1, NULL));
+    ANSWERS(FB_OK, fb_limiter_reserve(mails, "m", 1, SECOND, &wait, &due, NULL));
+    CHECK(wait == SECOND);
+    ANSWERS(FB_OK, fb_limiter_cancel(mails, "m", 1, due));
+    ANSWERS(FB_OK, fb_region_advance(region, SECOND));
+    ANSWERS(FB_OK, fb_limiter_peek(mails, "m", 1, &verdict));
+    CHECK(verdict.limit == 1 && verdict.remaining == 1);
+    for (int i = 0; i < 4; i++) {
+        ANSWERS(FB_OK, fb_limiter_take(mails, "m", 1, &verdict));
+        ANSWERS(FB_OK, fb_region_advance(region, SECOND));
+    }
+    ANSWERS(FB_DENIED, fb_limiter_take(mails, "m", 1, &verdict));
+    CHECK(verdict.limit == 5);
+    ANSWERS(FB_OK, fb_limiter_close(limiter));
+    ANSWERS(FB_OK, fb_limiter_close(other));
+    ANSWERS(FB_OK, fb_limiter_close(mails));
+    ANSWERS(FB_OK, fb_region_close(region));
+}
+
+static void algorithms_and_switches(void) {
+    fb_region *region = open_region();
+    fb_limiter_options options = fb_limiter_options_init();
+    options.rate = fb_rate_text("3/min");
+    options.algorithm = FB_ALGORITHM_SLIDING;
+    options.on_full = FB_ON_FULL_STRICT;
+    options.on_error = FB_ON_ERROR_ALLOW;
+    options.max_keys = 1000;
+    fb_limiter *limiter = NULL, *other = NULL;
+    fb_verdict verdict;
+    ANSWERS(FB_OK, fb_limiter_open(region, "login", &options, &limiter));
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "a", 1, 3, NULL, FB_NOW, NULL));
+    ANSWERS(FB_OK, fb_region_advance(region, 30 * SECOND));
+    ANSWERS(FB_DENIED, fb_limiter_take(limiter, "a", 1, &verdict));
+    /* What it is stays; unset takes what there is. */
+    options.algorithm = FB_ALGORITHM_FIXED;
+    ANSWERS(FB_E_GEOMETRY, fb_limiter_open(region, "login", &options, &other));
+    options.algorithm = 0;
+    options.on_full = FB_ON_FULL_LENIENT;
+    ANSWERS(FB_E_GEOMETRY, fb_limiter_open(region, "login", &options, &other));
+    options.on_full = 0;
+    options.flags = FB_LIMITER_DISABLED;
+    ANSWERS(FB_OK, fb_limiter_open(region, "login", &options, &other));
+    /* Disabled, for all of its handles. */
+    ANSWERS(FB_OK, fb_limiter_take(limiter, "a", 1, &verdict));
+    CHECK(verdict.limit == UINT64_MAX);
+    ANSWERS(FB_OK, fb_limiter_close(other));
+    options.flags = FB_LIMITER_SHOW_KEYS;
+    ANSWERS(FB_OK, fb_limiter_open(region, "login", &options, &other));
+    for (int i = 0; i < 5; i++) {
+        ANSWERS(FB_DENIED, fb_limiter_take(limiter, "a", 1, NULL));
+    }
+
+    /* Who was refused most, the worst first, as many as fit. */
+    fb_refused_key keys[FB_MOST_REFUSED];
+    size_t count = 99;
+    uint64_t mark = 0;
+    char longest[48];
+    memset(longest, 'x', sizeof longest);
+    ANSWERS(FB_OK, fb_limiter_block(limiter, "", 0, SECOND));
+    ANSWERS(FB_OK, fb_limiter_block(limiter, longest, 47, SECOND));
+    ANSWERS(FB_OK, fb_limiter_block(limiter, longest, 48, SECOND));
+    for (int i = 0; i < 4; i++) {
+        ANSWERS(FB_DENIED, fb_limiter_take(limiter, longest, 47, NULL));
+    }
+    for (int i = 0; i < 3; i++) {
+        ANSWERS(FB_DENIED, fb_limiter_take(limiter, longest, 48, NULL));
+    }
+    ANSWERS(FB_DENIED, fb_limiter_take(limiter, NULL, 0, NULL));
+    ANSWERS(FB_OK, fb_limiter_top_refused(limiter, keys, FB_MOST_REFUSED, &count));
+    CHECK(count == 4 && keys[0].count == 6 && keys[0].over == 0);
+    CHECK(keys[0].is_shown == 1 && keys[0].key_len == 1 && keys[0].key[0] == 'a');
+    CHECK(keys[1].count == 4 && keys[1].key_len == 47 && memcmp(keys[1].key, longest, 47) == 0);
+    CHECK(keys[2].count == 3 && keys[2].is_shown == 0 && keys[2].key_len == 0);
+    CHECK(keys[3].count == 1 && keys[3].is_shown == 1 && keys[3].key_len == 0);
+    ANSWERS(FB_OK, fb_limiter_mark(limiter, longest, 48, &mark));
+    CHECK(keys[2].mark == mark);
+    memset(keys, 7, sizeof keys);
+    ANSWERS(FB_OK, fb_limiter_top_refused(limiter, keys, 1, &count));
+    CHECK(count == 1 && keys[0].count == 6 && keys[1].count == UINT64_C(0x0707070707070707));
+    ANSWERS(FB_OK, fb_limiter_top_refused(limiter, NULL, 0, &count));
+    CHECK(count == 0);
+    ANSWERS(FB_OK, fb_limiter_forget_refused(limiter));
+    ANSWERS(FB_OK, fb_limiter_top_refused(limiter, keys, FB_MOST_REFUSED, &count));
+    CHECK(count == 0);
+    ANSWERS(FB_OK, fb_limiter_clear(limiter));
+    ANSWERS(FB_OK, fb_limiter_peek(limiter, "a", 1, &verdict));
+    CHECK(verdict.remaining == 3);
+    ANSWERS(FB_MISS, fb_limiter_unblock(limiter, longest, 47));
+    ANSWERS(FB_OK, fb_limiter_close(limiter));
+    ANSWERS(FB_OK, fb_limiter_close(other));
+    ANSWERS(FB_OK, fb_region_close(region));
+}
+
+static void a_window_counter(void) {
+    fb_region *region = open_region();
+    fb_window_options options = fb_window_options_init();
+    options.max_keys = 1000;
+    fb_window *window = NULL, *other = NULL;
+    fb_count count = {7, 7};
+    uint64_t wait = 77;
+    ANSWERS(FB_OK, fb_window_open(region, "hits", &options, &window));
+    ANSWERS(FB_OK, fb_window_get(window, "a", 1, &count));
+    CHECK(count.count == 0 && count.resets_in_ns == 0);
+    ANSWERS(FB_OK, fb_window_hit(window, "a", 1, 10 * SECOND, &count));
+    CHECK(count.count == 1 && count.resets_in_ns == 10 * SECOND);
+    ANSWERS(FB_OK, fb_window_hit(window, "a", 1, 60 * SECOND, NULL));
+    ANSWERS(FB_OK, fb_region_advance(region, SECOND));
+    ANSWERS(FB_OK, fb_window_hit_with(window, "a", 1, SECOND, 3, 5, &count));
+    CHECK(count.count == 5 && count.resets_in_ns == 9 * SECOND);
+    ANSWERS(FB_DENIED, fb_window_hit_with(window, "a", 1, SECOND, 1, 5, &count));
+    CHECK(count.count == 5);
+    ANSWERS(FB_OK, fb_window_hit_with(window, "a", 1, SECOND, 1, FB_UNLIMITED, &count));
+    ANSWERS(FB_OK, fb_window_hit_with(window, "b", 1, SECOND, 0, 5, &count));
+    CHECK(count.count == 0 && count.resets_in_ns == 0);
+    ANSWERS(FB_OK, fb_window_decrement(window, "a", 1, 2, &count));
+    CHECK(count.count == 4);
+    ANSWERS(FB_OK, fb_window_decrement(window, "a", 1, UINT64_MAX, NULL));
+    ANSWERS(FB_OK, fb_window_get(window, "a", 1, &count));
+    CHECK(count.count == 0 && count.resets_in_ns == 9 * SECOND);
+    ANSWERS(FB_OK, fb_window_reset(window, "a", 1));
+    ANSWERS(FB_MISS, fb_window_reset(window, "a", 1));
+    ANSWERS(FB_OK, fb_window_block(window, "a", 1, SECOND));
+    ANSWERS(FB_OK, fb_window_blocked_for(window, "a", 1, &wait));
+    CHECK(wait == SECOND);
+    ANSWERS(FB_OK, fb_window_unblock(window, "a", 1));
+    ANSWERS(FB_MISS, fb_window_unblock(window, "a", 1));
+    ANSWERS(FB_OK, fb_window_blocked_for(window, "a", 1, &wait));
+    CHECK(wait == 0);
+    ANSWERS(FB_OK, fb_window_open(region, "hits", NULL, &other));
+    ANSWERS(FB_OK, fb_window_hit(other, "c", 1, SECOND, NULL));
+    ANSWERS(FB_OK, fb_window_get(window, "c", 1, &count));
+    CHECK(count.count == 1);
+    ANSWERS(FB_OK, fb_window_clear(window));
+    ANSWERS(FB_OK, fb_window_get(other, "c", 1, &count));
+    CHECK(count.count == 0);
+    fb_window_stats stats = fb_window_stats_init();
+    ANSWERS(FB_OK, fb_window_get_stats(window, &stats));
+    CHECK(stats.hits == 5 && stats.refused == 1 && stats.evicted_live == 0);
+    CHECK(stats.contended == 0 && stats.slots > 1000);
+    ANSWERS(FB_OK, fb_window_close(other));
+    options.max_keys = 100000;
+    FAILS(FB_E_GEOMETRY, NULL, fb_window_open(region, "hits", &options, &other));
+    ANSWERS(FB_E_NOT_FOUND, fb_window_open(region, "none", NULL, &other));
+    fb_limiter *limiter = NULL;
+    ANSWERS(FB_E_WRONG_KIND, fb_limiter_open(region, "hits", NULL, &limiter));
+    ANSWERS(FB_OK, fb_window_close(window));
+    ANSWERS(FB_OK, fb_region_close(region));
+}
+
+static void permits(void) {
+    fb_region *region = open_region();
+    fb_permits_options options = fb_permits_options_init();
+    options.limit = 2;
+    options.lease_ns = 10 * SECOND;
+    options.max_leases = 100;
+    fb_permits *exports = NULL, *other = NULL;
+    fb_lease first, second, third = {7, 7};
+    fb_refusal refusal = {7, 7, 7};
+    uint64_t number = 77;
+    ANSWERS(FB_OK, fb_permits_open(region, "exports", &options, &exports));
+    ANSWERS(FB_OK, fb_permits_try_acquire(exports, "ada", 3, &first, &refusal));
+    CHECK(refusal.reason == 7);
+    ANSWERS(FB_OK, fb_region_advance(region, SECOND));
+    ANSWERS(FB_OK, fb_permits_try_acquire(exports, "ada", 3, &second, NULL));
+    ANSWERS(FB_DENIED, fb_permits_try_acquire(exports, "ada", 3, &third, &refusal));
+    CHECK(refusal.reason == FB_REASON_LIMIT && refusal.reserved == 0);
+    CHECK(refusal.retry_after_ns == 9 * SECOND && third.record == 7 && third.word == 7);
+    char words[128];
+    CHECK(fb_permits_refusal(exports, &refusal, words, sizeof words) == strlen(words));
+    CHECK(strcmp(words, "the permits 'exports' are all out: retry within 9s") == 0);
+    ANSWERS(FB_DENIED, fb_permits_try_acquire(exports, "ada", 3, &third, NULL));
+    ANSWERS(FB_OK, fb_permits_in_use(exports, "ada", 3, &number));
+    CHECK(number == 2);
+
+    /* By any handle of this process; once. */
+    ANSWERS(FB_OK, fb_permits_open(region, "exports", NULL, &other));
+    ANSWERS(FB_OK, fb_permits_release(other, &first));
+    ANSWERS(FB_LATE, fb_permits_release(exports, &first));
+    ANSWERS(FB_LATE, fb_permits_renew(exports, &first));
+    ANSWERS(FB_OK, fb_permits_try_acquire(exports, "ada", 3, &third, NULL));
+    ANSWERS(FB_LATE, fb_permits_release(exports, &first));
+
+    /* Renewed it is another; its time ends it. */
+    const fb_lease before = second;
+    ANSWERS(FB_OK, fb_region_advance(region, 5 * SECOND));
+    ANSWERS(FB_OK, fb_permits_ends_in(exports, &second, &number));
+    CHECK(number == 5 * SECOND);
+    ANSWERS(FB_OK, fb_permits_renew(exports, &second));
+    ANSWERS(FB_OK, fb_permits_ends_in(exports, &second, &number));
+    CHECK(number == 10 * SECOND && second.word != before.word);
+    ANSWERS(FB_LATE, fb_permits_release(exports, &before));
+    ANSWERS(FB_OK, fb_region_advance(region, 10 * SECOND));
+    ANSWERS(FB_OK, fb_permits_ends_in(exports, &second, &number));
+    CHECK(number == 0);
+    ANSWERS(FB_LATE, fb_permits_renew(exports, &second));
+    ANSWERS(FB_LATE, fb_permits_release(exports, &second));
+    ANSWERS(FB_OK, fb_permits_in_use(exports, "ada", 3, &number));
+    CHECK(number == 0);
+    fb_permits_stats stats = fb_permits_stats_init();
+    ANSWERS(FB_OK, fb_permits_get_stats(exports, &stats));
+    CHECK(stats.granted == 3 && stats.refused == 2 && stats.expired > 0 && stats.reaped == 0);
+
+    /* The limit of the newest opener applies to all. */
+    fb_permits *again = NULL;
+    options.limit = 1;
+    options.lease_ns = 0;
+    options.max_leases = 0;
+    ANSWERS(FB_OK, fb_permits_open(region, "exports", &options, &again));
+    ANSWERS(FB_OK, fb_permits_try_acquire(exports, "bob", 3, &first, NULL));
+    ANSWERS(FB_DENIED, fb_permits_try_acquire(other, "bob", 3, &second, &refusal));
+    CHECK(refusal.retry_after_ns == 60 * SECOND);
+    fb_object objects[4];
+    size_t count = 0;
+    ANSWERS(FB_OK, fb_region_objects(region, objects, 4, &count));
+    CHECK(count == 1 && objects[0].kind == FB_KIND_PERMITS);
+    ANSWERS(FB_OK, fb_permits_close(again));
+    ANSWERS(FB_OK, fb_permits_close(other));
+    options.max_leases = 200;
+    FAILS(FB_E_GEOMETRY, NULL, fb_permits_open(region, "exports", &options, &other));
+    ANSWERS(FB_E_NOT_FOUND, fb_permits_open(region, "none", NULL, &other));
+    ANSWERS(FB_OK, fb_permits_release(exports, &first));
+    ANSWERS(FB_OK, fb_permits_close(exports));
     ANSWERS(FB_OK, fb_region_close(region));
 }
 
@@ -739,6 +1017,10 @@ int main(void) {
     a_limiter();
     refunds_penalties_and_blocks();
     reservations();
+    several_rates();
+    algorithms_and_switches();
+    a_window_counter();
+    permits();
     several_limits();
     addresses_of_clients();
     a_cache();

@@ -167,6 +167,153 @@ void verbs_of_limiters() {
     CHECK(place && last->cancel() && api.peek("early").remaining == 1);
 }
 
+void algorithms_and_rates() {
+    const forebay::Region region =
+        forebay::Region::open_private(forebay::RegionOptions().bytes(64 << 20).manual_clock(true));
+    using forebay::Algorithm;
+    using forebay::OnError;
+    using forebay::OnFull;
+    // Several rates, however they are said.
+    const forebay::Limiter text = region.limiter("text", "3/s and 5/min");
+    const forebay::Limiter list = region.limiter("list", {"3/s", forebay::Rate::per_minute(5)});
+    const std::vector<forebay::Rate> kept = {forebay::Rate(3, 1s), "5/min"};
+    const forebay::Limiter vector = region.limiter("vector", forebay::LimiterOptions(kept));
+    const forebay::Limiter tiers = region.limiter("tiers", forebay::LimiterOptions("1/s")
+                                                               .tier("a", {"3/s", "5/min"})
+                                                               .tier("b", kept)
+                                                               .tier("c", "3/s and 5/min")
+                                                               .tier("d", {"9/s"})
+                                                               .tier("e", {9, 1s}));
+    for (const forebay::Limiter *limiter : {&text, &list, &vector}) {
+        CHECK(limiter->take("k", forebay::Charge(3)).limit == 3 && !limiter->allow("k"));
+    }
+    for (const char *tier : {"a", "b", "c"}) {
+        CHECK(tiers.take(tier, forebay::Charge(3).tier(tier)).limit == 3);
+    }
+    CHECK(tiers.peek("k", forebay::Charge().tier("d")).limit == 9);
+    CHECK(tiers.peek("k", forebay::Charge().tier("e")).limit == 9);
+    region.advance(1s);
+    for (const forebay::Limiter *limiter : {&text, &list, &vector}) {
+        CHECK(limiter->take("k", forebay::Charge(2)).allowed && limiter->take("k").limit == 5);
+    }
+    for (const char *tier : {"a", "b", "c"}) {
+        CHECK(tiers.take(tier, forebay::Charge(3).tier(tier)).limit == 5);
+    }
+
+    const forebay::Limiter login = region.limiter("login", forebay::LimiterOptions("3/min")
+                                                               .algorithm(Algorithm::sliding)
+                                                               .on_full(OnFull::strict)
+                                                               .on_error(OnError::allow)
+                                                               .max_keys(1000));
+    CHECK(login.allow("a", forebay::Charge(3)));
+    region.advance(30s);
+    CHECK(!login.allow("a"));
+    CHECK(throws(FB_E_GEOMETRY, [&] {
+        (void)region.limiter("login", forebay::LimiterOptions("3/min").algorithm(Algorithm::fixed));
+    }));
+    const forebay::Limiter off = region.limiter("login", forebay::LimiterOptions("3/min").enabled(false));
+    CHECK(login.take("a").limit == UINT64_MAX);
+    const forebay::Limiter shown = region.limiter(
+        "login", forebay::LimiterOptions("3/min").enabled(true).show_keys(true));
+    login.forget_refused();
+    for (int i = 0; i < 4; i++) {
+        CHECK(!login.allow("a"));
+    }
+    login.block(std::string(48, 'x'), 1h);
+    CHECK(!login.allow(std::string(48, 'x')));
+    const std::vector<forebay::RefusedKey> worst = login.top_refused();
+    CHECK(worst.size() == 2 && worst[0].count == 4 && worst[0].over == 0 && worst[0].key == "a");
+    CHECK(worst[0].mark == login.mark("a") && !worst[1].key);
+    CHECK(worst[1].mark == login.mark(std::string(48, 'x')));
+    login.forget_refused();
+    CHECK(login.top_refused().empty());
+    login.clear();
+    CHECK(login.peek("a").remaining == 3 && login.allow(std::string(48, 'x')));
+}
+
+void window_counters() {
+    const forebay::Region region = manual();
+    const forebay::WindowCounter hits = region.window("hits", forebay::WindowOptions().max_keys(1000));
+    CHECK(hits.hit("a", 10s).count == 1 && hits.hit("a", 10s).resets_in == 10s);
+    const forebay::Hit third = hits.hit("a", 10s, 3, 5);
+    CHECK(third && third.count == 5 && third.resets_in == 10s);
+    const forebay::Hit fourth = hits.hit("a", 10s, 1, 5);
+    CHECK(!fourth && !fourth.counted && fourth.count == 5);
+    CHECK(hits.hit("a", 10s, 2).counted && hits.get("a").count == 7);
+    CHECK(!hits.hit("b", 10s, 1, 0) && hits.get("b").resets_in == 0s);
+    CHECK(hits.decrement("a").count == 6 && hits.decrement("a", 100).count == 0);
+    hits.block("a", 3s);
+    region.advance(1s);
+    CHECK(hits.blocked_for("a") == 2s && hits.unblock("a") && !hits.unblock("a"));
+    CHECK(hits.blocked_for("a") == 0s && hits.reset("a") && !hits.reset("a"));
+    hits.hit("c", 10s);
+    CHECK(region.attach_window("hits").get("c").count == 1);
+    hits.clear();
+    CHECK(hits.get("c").count == 0);
+    const forebay::WindowStats stats = hits.stats();
+    CHECK(stats.hits == 5 && stats.refused == 2 && stats.slots > 1000);
+    CHECK(region.window("default").stats().slots == 131072);
+    CHECK(throws(FB_E_NOT_FOUND, [&] { (void)region.attach_window("none"); }));
+    CHECK(region.window("hits").stats().slots == stats.slots);
+}
+
+void permits() {
+    const forebay::Region region = manual();
+    const forebay::Permits exports =
+        region.permits("exports", forebay::PermitsOptions(2).lease(10s).max_leases(100));
+    {
+        const std::optional<forebay::Lease> one = exports.acquire("ada");
+        region.advance(1s);
+        std::optional<forebay::Lease> two = exports.acquire("ada");
+        CHECK(one && two && one->ends_in() == 9s && exports.in_use("ada") == 2);
+        forebay::Refusal refusal{};
+        CHECK(!exports.acquire("ada", &refusal) && !exports.acquire("ada"));
+        CHECK(refusal.reason == forebay::Reason::limit && refusal.retry_after == 9s);
+        CHECK(forebay::name(refusal.reason) == "limit"s);
+        CHECK(exports.refusal(refusal) == "the permits 'exports' are all out: retry within 9s");
+        CHECK(exports.refusal({forebay::Reason::busy, std::nullopt}) ==
+              "the permits 'exports' are held by another participant");
+        CHECK(two->renew() && two->ends_in() == 10s);
+
+        // Moved, it is released once, by whoever has it last.
+        forebay::Lease moved = std::move(*two);
+        two.reset();
+        CHECK(exports.in_use("ada") == 2 && moved.ends_in() == 10s);
+        CHECK(moved.release() && !moved.release() && !moved.renew() && moved.ends_in() == 0s);
+        CHECK(exports.in_use("ada") == 1);
+        moved = std::move(*exports.acquire("ada"));
+        CHECK(exports.in_use("ada") == 2 && moved.ends_in() == 10s);
+        // What it had is released when it gets another.
+        moved = std::move(*exports.acquire("bob"));
+        CHECK(exports.in_use("ada") == 1 && exports.in_use("bob") == 1);
+        forebay::Lease &itself = moved;
+        moved = std::move(itself);
+        CHECK(exports.in_use("bob") == 1);
+    }
+    CHECK(exports.in_use("ada") == 0 && exports.in_use("bob") == 0);
+
+    std::optional<forebay::Lease> late = exports.acquire("ada");
+    region.advance(10s);
+    CHECK(late->ends_in() == 0s && !late->renew() && !late->release());
+    // Another process', or another handle's limit.
+    const forebay::Permits fewer = region.permits("exports", 1);
+    const std::optional<forebay::Lease> only = region.permits("exports").acquire("eve");
+    CHECK(!fewer.acquire("eve"));
+    const forebay::PermitsStats stats = exports.stats();
+    CHECK(stats.granted == 6 && stats.refused == 3 && stats.full == 0);
+    CHECK(throws(FB_E_NOT_FOUND, [&] { (void)region.permits("none"); }));
+    CHECK(throws(FB_E_WRONG_KIND, [&] { (void)region.window("exports"); }));
+
+    // A lease that ends with an exception.
+    try {
+        const std::optional<forebay::Lease> lease = exports.acquire("zoe");
+        CHECK(exports.in_use("zoe") == 1);
+        throw 5;
+    } catch (int) {
+        CHECK(exports.in_use("zoe") == 0);
+    }
+}
+
 void several_limits() {
     const forebay::Region region = manual();
     const forebay::Limiter each = region.limiter("each", "1/s burst 2");
@@ -419,6 +566,55 @@ void bad_input() {
     CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { verbs.penalize("k", forebay::Charge().tier("\xff")); }));
     CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { verbs.refund("k", forebay::Charge().tier("\xff")); }));
     CHECK(verbs.peek("k").remaining == 5 && !verbs.unblock("k"));
+    using forebay::LimiterOptions;
+    CHECK(invalid([&] { (void)region.limiter("l", LimiterOptions(std::vector<forebay::Rate>())); },
+                  "rate: got 0 rates; allowed: 1 to 4 rates"));
+    CHECK(invalid([&] { (void)region.limiter("l", LimiterOptions("1/s").tier("t", std::vector<forebay::Rate>())); },
+                  "rate: got 0 rates; allowed: 1 to 4 rates"));
+    CHECK(invalid([&] { (void)region.limiter("l", {"1/s", "2/s", "3/s", "4/s", "5/s"}); },
+                  "rate: got 5 rates; allowed: 1 to 4 rates"));
+    CHECK(invalid([&] { (void)region.limiter("l", {"1/s", "2/s and 3/s", "4/s and 5/s"}); },
+                  "rate: got 5 rates; allowed: 1 to 4 rates"));
+    CHECK(invalid([&] { (void)region.limiter("l", {forebay::Rate(1, -1s), "2/s"}); },
+                  "rate: got -1000000000 ns; allowed: 0 or more"));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)region.limiter("l", {"1/s", "unlimited"}); }));
+    CHECK(invalid([&] { (void)region.limiter("l", LimiterOptions("1/s").algorithm(forebay::Algorithm{})); },
+                  "algorithm: got 0; allowed: above 0"));
+    CHECK(invalid([&] { (void)region.limiter("l", LimiterOptions("1/s").on_full(static_cast<forebay::OnFull>(7))); },
+                  "on_full: got 7; allowed: 0 or an fb_on_full"));
+    CHECK(invalid([&] { (void)region.limiter("l", LimiterOptions("1/s").on_error(forebay::OnError{})); },
+                  "on_error: got 0; allowed: above 0"));
+    CHECK(invalid([&] { (void)region.window("w", forebay::WindowOptions().max_keys(0)); },
+                  "max_keys: got 0; allowed: above 0"));
+    CHECK(invalid([&] { (void)region.permits("p", 0); }, "limit: got 0; allowed: 1 to 4096"));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { (void)region.permits("p", UINT64_MAX); }));
+    CHECK(invalid([&] { (void)region.permits("p", forebay::PermitsOptions(1).lease(-1ns)); },
+                  "lease: got -1 ns; allowed: 0 or more"));
+    CHECK(invalid([&] { (void)region.permits("p", forebay::PermitsOptions(1).lease(0ns)); },
+                  "lease: got 0; allowed: above 0"));
+    CHECK(throws(FB_E_INVALID_ARGUMENT, [&] {
+        (void)region.permits("p", forebay::PermitsOptions(1).lease(forebay::Duration::max()));
+    }));
+    CHECK(invalid([&] { (void)region.permits("p", forebay::PermitsOptions(1).max_leases(0)); },
+                  "max_leases: got 0; allowed: above 0"));
+    {
+        const forebay::Region other = manual();
+        const forebay::WindowCounter hits = other.window("w");
+        CHECK(invalid([&] { hits.hit("k", -1ns); }, "window: got -1 ns; allowed: 0 or more"));
+        CHECK(invalid([&] { hits.hit("k", -1ns, 1, 1); }, "window: got -1 ns; allowed: 0 or more"));
+        CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { hits.hit("k", 1us); }));
+        CHECK(throws(FB_E_INVALID_ARGUMENT, [&] { hits.hit("k", forebay::Duration::max()); }));
+        CHECK(invalid([&] { hits.block("k", -1ns); }, "time: got -1 ns; allowed: 0 or more"));
+        CHECK(hits.get("k").count == 0 && hits.blocked_for("k") == 0s);
+        // The forms that do not throw say the same.
+        CHECK(!hits.try_hit("k", -1ns) && hits.try_hit("k", 1s)->count == 1);
+        forebay::Permits pool = other.permits("p", 1);
+        forebay::Result<std::optional<forebay::Lease>> lease = pool.try_acquire("k");
+        CHECK(lease && *lease && pool.try_acquire("k") && !*pool.try_acquire("k"));
+        CHECK((*lease)->release());
+        const forebay::Permits to = std::move(pool);
+        CHECK(!pool.try_acquire("k") && !pool.try_in_use("k") && *to.try_in_use("k") == 0);
+    }
     const forebay::Verdict fine = verbs.peek("k");
     CHECK(invalid([&] { (void)fine.headers("a\0b"sv); },
                   "name: got a text with NUL inside; allowed: a text without"));
@@ -522,6 +718,9 @@ void threads() {
 int main() {
     limiters();
     verbs_of_limiters();
+    algorithms_and_rates();
+    window_counters();
+    permits();
     several_limits();
     caches();
     breakers();

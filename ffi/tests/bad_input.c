@@ -10,6 +10,8 @@ static fb_limiter *limiter;
 static fb_cache *cache;
 static fb_breaker *breaker;
 static fb_histogram *histogram;
+static fb_window *window;
+static fb_permits *permits;
 
 static void open_all(void) {
     fb_region_options options = fb_region_options_init();
@@ -23,6 +25,11 @@ static void open_all(void) {
     ANSWERS(FB_OK, fb_cache_open(region, "c", &cache_options, &cache));
     ANSWERS(FB_OK, fb_breaker_open(region, "b", &breaker_options, &breaker));
     ANSWERS(FB_OK, fb_histogram_open(region, "h", NULL, &histogram));
+    fb_window_options window_options = fb_window_options_init();
+    fb_permits_options permits_options = fb_permits_options_init();
+    permits_options.limit = 2;
+    ANSWERS(FB_OK, fb_window_open(region, "w", &window_options, &window));
+    ANSWERS(FB_OK, fb_permits_open(region, "p", &permits_options, &permits));
 }
 
 static void *never(void *context, size_t length) {
@@ -33,7 +40,7 @@ static void *never(void *context, size_t length) {
 
 /* All functions with these handles answer `code`. */
 static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, fb_breaker *b,
-                     fb_histogram *h) {
+                     fb_histogram *h, fb_window *w, fb_permits *p) {
     char buf[64];
     size_t len = 77, count = 77;
     uint64_t number = 77;
@@ -54,6 +61,14 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     fb_breaker_stats breaker_stats = fb_breaker_stats_init();
     fb_snapshot snapshot = fb_snapshot_init();
     fb_entry entry = fb_entry_init();
+    fb_window *new_w = NULL;
+    fb_permits *new_p = NULL;
+    fb_window_stats window_stats = fb_window_stats_init();
+    fb_permits_stats permits_stats = fb_permits_stats_init();
+    fb_refused_key refused[2];
+    fb_count seen = {77, 77};
+    fb_lease lease = {77, 77};
+    fb_refusal refusal = {FB_REASON_LIMIT, 0, 77};
 
     ANSWERS(code, fb_region_now(r, &number));
     ANSWERS(code, fb_region_advance(r, 1));
@@ -65,7 +80,10 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     ANSWERS(code, fb_cache_open(r, "c", NULL, &new_c));
     ANSWERS(code, fb_breaker_open(r, "b", NULL, &new_b));
     ANSWERS(code, fb_histogram_open(r, "h", NULL, &new_h));
+    ANSWERS(code, fb_window_open(r, "w", NULL, &new_w));
+    ANSWERS(code, fb_permits_open(r, "p", NULL, &new_p));
     CHECK(new_l == NULL && new_c == NULL && new_b == NULL && new_h == NULL);
+    CHECK(new_w == NULL && new_p == NULL);
 
     ANSWERS(code, fb_limiter_take(l, "k", 1, &verdict));
     ANSWERS(code, fb_limiter_take_with(l, "k", 1, 1, NULL, FB_NOW, &verdict));
@@ -87,6 +105,10 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     ANSWERS(code, fb_limiter_acquire_with(l, "k", 1, 1, NULL, FB_NOW, FB_NEVER, &verdict));
     const fb_request request = fb_request_of(l, "k", 1);
     ANSWERS(code, fb_take_all(&request, 1, &verdict));
+    ANSWERS(code, fb_limiter_clear(l));
+    ANSWERS(code, fb_limiter_top_refused(l, refused, 2, &count));
+    ANSWERS(code, fb_limiter_mark(l, "k", 1, &number));
+    ANSWERS(code, fb_limiter_forget_refused(l));
     CHECK(fb_limiter_name(l, buf, sizeof buf) == 0);
     CHECK(fb_limiter_refusal(l, 1, buf, sizeof buf) == 0);
     ANSWERS(code, fb_limiter_get_stats(l, &limiter_stats));
@@ -117,11 +139,32 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     ANSWERS(code, fb_histogram_percentiles(h, &percent, &number, 1));
     ANSWERS(code, fb_histogram_snapshot(h, &snapshot));
     ANSWERS(code, fb_histogram_buckets(h, buckets, 8, &count));
+
+    ANSWERS(code, fb_window_hit(w, "k", 1, 1000000, &seen));
+    ANSWERS(code, fb_window_hit_with(w, "k", 1, 1000000, 1, 1, &seen));
+    ANSWERS(code, fb_window_get(w, "k", 1, &seen));
+    ANSWERS(code, fb_window_decrement(w, "k", 1, 1, &seen));
+    ANSWERS(code, fb_window_reset(w, "k", 1));
+    ANSWERS(code, fb_window_block(w, "k", 1, 1));
+    ANSWERS(code, fb_window_blocked_for(w, "k", 1, &number));
+    ANSWERS(code, fb_window_unblock(w, "k", 1));
+    ANSWERS(code, fb_window_clear(w));
+    ANSWERS(code, fb_window_get_stats(w, &window_stats));
+    CHECK(seen.count == 77 && seen.resets_in_ns == 77 && window_stats.slots == 0);
+
+    ANSWERS(code, fb_permits_try_acquire(p, "k", 1, &lease, &refusal));
+    ANSWERS(code, fb_permits_release(p, &lease));
+    ANSWERS(code, fb_permits_renew(p, &lease));
+    ANSWERS(code, fb_permits_ends_in(p, &lease, &number));
+    ANSWERS(code, fb_permits_in_use(p, "k", 1, &number));
+    ANSWERS(code, fb_permits_get_stats(p, &permits_stats));
+    CHECK(fb_permits_refusal(p, &refusal, buf, sizeof buf) == 0);
+    CHECK(lease.record == 77 && lease.word == 77 && refusal.retry_after_ns == 77);
     CHECK(len == 77 && count == 77 && number == 77);
 }
 
 static void null_handles(void) {
-    all_with(FB_E_INVALID_ARGUMENT, NULL, NULL, NULL, NULL, NULL);
+    all_with(FB_E_INVALID_ARGUMENT, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
     FAILS(FB_E_INVALID_ARGUMENT, "limiter: got NULL; allowed: an open limiter handle",
           fb_limiter_take(NULL, "k", 1, NULL));
     ANSWERS(FB_OK, fb_region_close(NULL));
@@ -129,11 +172,18 @@ static void null_handles(void) {
     ANSWERS(FB_OK, fb_cache_close(NULL));
     ANSWERS(FB_OK, fb_breaker_close(NULL));
     ANSWERS(FB_OK, fb_histogram_close(NULL));
+    ANSWERS(FB_OK, fb_window_close(NULL));
+    ANSWERS(FB_OK, fb_permits_close(NULL));
 }
 
 static void handles_of_another_kind(void) {
     all_with(FB_E_INVALID_ARGUMENT, (fb_region *)limiter, (fb_limiter *)cache, (fb_cache *)breaker,
-             (fb_breaker *)histogram, (fb_histogram *)region);
+             (fb_breaker *)histogram, (fb_histogram *)region, (fb_window *)permits,
+             (fb_permits *)window);
+    FAILS(FB_E_INVALID_ARGUMENT, "window: got a permits handle; allowed: an open window handle",
+          fb_window_clear((fb_window *)permits));
+    FAILS(FB_E_INVALID_ARGUMENT, "permits: got a window handle; allowed: an open permits handle",
+          fb_permits_close((fb_permits *)window));
     FAILS(FB_E_INVALID_ARGUMENT, "limiter: got a cache handle; allowed: an open limiter handle",
           fb_limiter_take((fb_limiter *)cache, "k", 1, NULL));
     FAILS(FB_E_INVALID_ARGUMENT, "cache: got a region handle; allowed: an open cache handle",
@@ -153,20 +203,26 @@ static void closed_handles(void) {
     fb_cache *c = cache;
     fb_breaker *b = breaker;
     fb_histogram *h = histogram;
+    fb_window *w = window;
+    fb_permits *p = permits;
     ANSWERS(FB_OK, fb_region_close(r));
     ANSWERS(FB_OK, fb_limiter_close(l));
     ANSWERS(FB_OK, fb_cache_close(c));
     ANSWERS(FB_OK, fb_breaker_close(b));
     ANSWERS(FB_OK, fb_histogram_close(h));
-    all_with(FB_E_CLOSED, r, l, c, b, h);
+    ANSWERS(FB_OK, fb_window_close(w));
+    ANSWERS(FB_OK, fb_permits_close(p));
+    all_with(FB_E_CLOSED, r, l, c, b, h, w, p);
     FAILS(FB_E_CLOSED, "the region is closed", fb_region_close(r));
     FAILS(FB_E_CLOSED, "the limiter is closed", fb_limiter_close(l));
     FAILS(FB_E_CLOSED, "the cache is closed", fb_cache_close(c));
     FAILS(FB_E_CLOSED, "the breaker is closed", fb_breaker_close(b));
     FAILS(FB_E_CLOSED, "the histogram is closed", fb_histogram_close(h));
+    FAILS(FB_E_CLOSED, "the window is closed", fb_window_close(w));
+    FAILS(FB_E_CLOSED, "the permits is closed", fb_permits_close(p));
     open_all();
     /* Their memory was not given to the new ones. */
-    all_with(FB_E_CLOSED, r, l, c, b, h);
+    all_with(FB_E_CLOSED, r, l, c, b, h, w, p);
     /* Handles come and go without end, each its own while it is open. */
     for (int i = 0; i < 2000; i++) {
         fb_histogram *one = NULL;
@@ -232,9 +288,33 @@ static void places_that_are_null(void) {
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_percentiles(histogram, NULL, &number, 1));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_snapshot(histogram, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_histogram_buckets(histogram, NULL, 0, NULL));
+    fb_window_options window_options = fb_window_options_init();
+    fb_permits_options permits_options = fb_permits_options_init();
+    permits_options.limit = 1;
+    fb_lease lease = {7, 7};
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_open(region, "n", &window_options, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_open(region, "n", &permits_options, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_top_refused(limiter, NULL, 1, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_top_refused(limiter, NULL, 0, NULL));
+    FAILS(FB_E_INVALID_ARGUMENT, "mark: got NULL; allowed: a pointer to write to",
+          fb_limiter_mark(limiter, "k", 1, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_get(window, "k", 1, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_blocked_for(window, "k", 1, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_get_stats(window, NULL));
+    FAILS(FB_E_INVALID_ARGUMENT, "lease: got NULL; allowed: a pointer to write to",
+          fb_permits_try_acquire(permits, "k", 1, NULL, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_release(permits, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_renew(permits, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_ends_in(permits, NULL, &number));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_ends_in(permits, &lease, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_in_use(permits, "k", 1, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_get_stats(permits, NULL));
+    CHECK(fb_permits_refusal(permits, NULL, buf, sizeof buf) == 0);
     /* A refused open leaves nothing behind. */
     fb_limiter *none = NULL;
     ANSWERS(FB_E_NOT_FOUND, fb_limiter_open(region, "n", NULL, &none));
+    fb_window *no_window = NULL;
+    ANSWERS(FB_E_NOT_FOUND, fb_window_open(region, "n", NULL, &no_window));
     /* A place at an odd address is not written to. */
     uint64_t words[2] = {0, 0};
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_now(region, (uint64_t *)(void *)((char *)words + 1)));
@@ -248,6 +328,19 @@ static void places_that_are_null(void) {
     const fb_request request = fb_request_of(limiter, "k", 1);
     ANSWERS(FB_E_INVALID_ARGUMENT,
             fb_take_all(&request, 1, (fb_verdict *)(void *)((char *)words + 1)));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_window_hit(window, "k", 1, 1000000, (fb_count *)(void *)((char *)words + 1)));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_permits_try_acquire(permits, "k", 1, (fb_lease *)(void *)((char *)words + 1), NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_permits_try_acquire(permits, "k", 1, &lease,
+                                   (fb_refusal *)(void *)((char *)words + 1)));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_permits_renew(permits, (fb_lease *)(void *)((char *)words + 1)));
+    fb_count seen;
+    ANSWERS(FB_OK, fb_window_get(window, "k", 1, &seen));
+    ANSWERS(FB_OK, fb_permits_in_use(permits, "k", 1, &number));
+    CHECK(seen.count == 0 && number == 0 && lease.record == 7);
     /* Nothing was spent before the place was looked at. */
     fb_verdict verdict;
     ANSWERS(FB_OK, fb_limiter_peek(limiter, "k", 1, &verdict));
@@ -275,6 +368,14 @@ static void lengths(void) {
     ANSWERS(FB_E_TOO_LARGE, fb_headers((const fb_limit *)(const void *)&wait, SIZE_MAX, "", 0, buf,
                                        sizeof buf, &n));
     ANSWERS(FB_E_TOO_LARGE, fb_client_address("::1", "", SIZE_MAX, 0, 64, buf, sizeof buf, &n));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_mark(limiter, NULL, 1, &wait));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_hit(window, NULL, 1, 1000000, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_block(window, NULL, 1, 1));
+    ANSWERS(FB_E_TOO_LARGE, fb_window_decrement(window, "k", SIZE_MAX, 1, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_in_use(permits, NULL, 1, &wait));
+    ANSWERS(FB_E_TOO_LARGE, fb_permits_in_use(permits, "k", SIZE_MAX, &wait));
+    ANSWERS(FB_E_TOO_LARGE, fb_limiter_top_refused(limiter, (fb_refused_key *)(void *)buf, SIZE_MAX,
+                                                   &n));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_set(cache, NULL, 1, "v", 1));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_set(cache, "k", 1, NULL, 1));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get(cache, NULL, 1, buf, sizeof buf, &n));
@@ -330,7 +431,7 @@ static void names(void) {
     fb_object objects[16];
     size_t count = 0;
     ANSWERS(FB_OK, fb_region_objects(region, objects, 16, &count));
-    CHECK(count == 5 && strcmp(objects[4].name, name) == 0);
+    CHECK(count == 7 && strcmp(objects[6].name, name) == 0);
     ANSWERS(FB_OK, fb_histogram_close(none));
     name[48] = 'n';
     name[49] = 0;
@@ -426,6 +527,79 @@ static void limiter_options(void) {
     REFUSED;
     options.tier_count = SIZE_MAX;
     ANSWERS(FB_E_TOO_LARGE, fb_limiter_open(region, "new", &options, &none));
+    tiers[0].rate = fb_rate_text("5/s");
+    for (int i = 1; i < 5; i++) {
+        tiers[i] = tiers[0];
+    }
+    options.tier_count = 5;
+    FAILS(FB_E_INVALID_ARGUMENT, "rate: got 5 rates; allowed: 1 to 4 rates",
+          fb_limiter_open(region, "new", &options, &none));
+    options.tier_count = 0;
+
+    /* Several rates. */
+    const fb_rate rates[] = {fb_rate_text("1/s"), fb_rate_text("2/s and 3/s"), fb_rate_text("4/s"),
+                             fb_rate_text("5/s"), fb_rate_unlimited(), fb_rate_text("6/s"),
+                             fb_rate_per(7, 0, 0)};
+    options.rates = rates;
+    options.rate_count = 1;
+    FAILS(FB_E_INVALID_ARGUMENT, "rate: got rate and rates; allowed: one of them",
+          fb_limiter_open(region, "new", &options, &none));
+    options.rate = fb_rate_per(0, 0, 5);
+    REFUSED;
+    options.rate = fb_rate_per(0, 0, 0);
+    options.rate_count = 4;
+    FAILS(FB_E_INVALID_ARGUMENT, "rate: got 5 rates; allowed: 1 to 4 rates",
+          fb_limiter_open(region, "new", &options, &none));
+    options.rates = rates + 4;
+    options.rate_count = 2;
+    REFUSED; /* unlimited beside others */
+    options.rates = rates + 5;
+    REFUSED;
+    options.rates = NULL;
+    REFUSED;
+    options.rates = rates;
+    options.rate_count = SIZE_MAX;
+    ANSWERS(FB_E_TOO_LARGE, fb_limiter_open(region, "new", &options, &none));
+    options.rate_count = 0;
+    REFUSED; /* no rate at all */
+    const char *const texts[] = {"1/s and", "and 1/s", " and ", "1/s and and 2/s", "1/s, 2/s",
+                                 "1/s and 2/s and 3/s and 4/s and 5/s", "unlimited and 1/s"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        options.rate = fb_rate_text(texts[i]);
+        REFUSED;
+        CHECK(strncmp(sentence(), "rate: ", 6) == 0);
+    }
+
+    /* Numbers that no name has. */
+    const uint32_t numbers[] = {4, 77, UINT32_MAX};
+    options.rate = fb_rate_text("5/s");
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        options.algorithm = numbers[i];
+        REFUSED;
+        CHECK(strncmp(sentence(), "algorithm: ", 11) == 0);
+        options.algorithm = 0;
+        options.on_full = numbers[i];
+        REFUSED;
+        CHECK(strncmp(sentence(), "on_full: ", 9) == 0);
+        options.on_full = 0;
+        options.on_error = numbers[i];
+        REFUSED;
+        CHECK(strncmp(sentence(), "on_error: ", 10) == 0);
+        options.on_error = 0;
+        options.flags = numbers[i];
+        REFUSED;
+        CHECK(strncmp(sentence(), "flags: ", 7) == 0);
+        options.flags = 0;
+    }
+    options.on_full = 3;
+    FAILS(FB_E_INVALID_ARGUMENT, "on_full: got 3; allowed: 0 or an fb_on_full",
+          fb_limiter_open(region, "new", &options, &none));
+    options.on_full = 0;
+    options.algorithm = FB_ALGORITHM_SLIDING;
+    options.rate = fb_rate_per(5, 1, 0); /* shorter than a window can be */
+    REFUSED;
+    options.rate = fb_rate_per(5, UINT64_C(1000000000), 6); /* a window has no burst */
+    REFUSED;
 #undef REFUSED
     ANSWERS(FB_E_NOT_FOUND, fb_limiter_open(region, "new", NULL, &none));
     CHECK(none == NULL);
@@ -486,6 +660,109 @@ static void verbs_of_a_limiter(void) {
     ANSWERS(FB_OK, fb_limiter_cancel_with(limiter, "v", 1, UINT64_MAX, NULL, FB_NEVER));
     ANSWERS(FB_OK, fb_limiter_peek(limiter, "v", 1, &verdict));
     CHECK(verdict.remaining == 1000);
+}
+
+static void windows(void) {
+    fb_window *none = NULL;
+    fb_window_options options = fb_window_options_init();
+    options.reserved = 1;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_open(region, "new", &options, &none));
+    options.reserved = 0;
+    options.max_keys = UINT64_MAX;
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_open(region, "new", &options, &none));
+    CHECK(strncmp(sentence(), "max_keys: ", 10) == 0);
+    ANSWERS(FB_E_NOT_FOUND, fb_window_open(region, "new", NULL, &none));
+    CHECK(none == NULL);
+
+    fb_count seen = {77, 77};
+    const uint64_t lengths_ns[] = {0, 1, 999999, UINT64_C(1) << 60, FB_NEVER};
+    for (size_t i = 0; i < sizeof lengths_ns / sizeof *lengths_ns; i++) {
+        ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_hit(window, "v", 1, lengths_ns[i], &seen));
+        CHECK(strncmp(sentence(), "window: ", 8) == 0);
+        ANSWERS(FB_E_INVALID_ARGUMENT,
+                fb_window_hit_with(window, "v", 1, lengths_ns[i], 1, 1, &seen));
+    }
+    CHECK(seen.count == 77);
+    ANSWERS(FB_OK, fb_window_get(window, "v", 1, &seen));
+    CHECK(seen.count == 0);
+    /* The largest numbers wrap nowhere. */
+    ANSWERS(FB_DENIED, fb_window_hit_with(window, "v", 1, 1000000, UINT64_MAX, 5, &seen));
+    CHECK(seen.count == 0 && seen.resets_in_ns == 0);
+    ANSWERS(FB_DENIED, fb_window_hit_with(window, "v", 1, 1000000, 1, 0, &seen));
+    ANSWERS(FB_OK, fb_window_hit_with(window, "v", 1, 1000000, UINT64_MAX, FB_UNLIMITED, &seen));
+    CHECK(seen.count == 8388607);
+    ANSWERS(FB_OK, fb_window_hit(window, "v", 1, 1000000, &seen));
+    CHECK(seen.count == 8388607);
+    ANSWERS(FB_DENIED, fb_window_hit_with(window, "v", 1, 1000000, 1, UINT64_MAX - 1, &seen));
+    ANSWERS(FB_OK, fb_window_block(window, "v", 1, FB_NEVER));
+    uint64_t wait = 0;
+    ANSWERS(FB_OK, fb_window_blocked_for(window, "v", 1, &wait));
+    CHECK(wait > UINT64_C(1) << 56 && wait < UINT64_C(1) << 58);
+    ANSWERS(FB_OK, fb_window_reset(window, "v", 1));
+}
+
+static void leases(void) {
+    fb_permits *none = NULL;
+    fb_permits_options options = fb_permits_options_init();
+#define REFUSED(what)                                                                              \
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_open(region, "new", &options, &none));               \
+    CHECK(strncmp(sentence(), what, strlen(what)) == 0)
+    REFUSED("limit: got 0"); /* no limit */
+    options.limit = 4097;
+    REFUSED("limit: ");
+    options.limit = UINT64_MAX;
+    REFUSED("limit: ");
+    options.limit = 10;
+    options.lease_ns = UINT64_MAX;
+    REFUSED("lease: ");
+    options.lease_ns = 0;
+    options.max_leases = 9;
+    REFUSED("max_leases: ");
+    options.max_leases = UINT64_MAX;
+    REFUSED("max_leases: ");
+    options.max_leases = 0;
+    options.reserved = 1;
+    REFUSED("reserved: ");
+#undef REFUSED
+    ANSWERS(FB_E_NOT_FOUND, fb_permits_open(region, "new", NULL, &none));
+    CHECK(none == NULL);
+
+    /* Numbers that are no leases, while there is one. */
+    fb_lease held;
+    uint64_t number = 77;
+    ANSWERS(FB_OK, fb_permits_try_acquire(permits, "v", 1, &held, NULL));
+    const uint64_t numbers[] = {0, 1, 12345, UINT64_C(1) << 32, UINT64_C(1) << 63, UINT64_MAX};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        for (size_t j = 0; j < sizeof numbers / sizeof *numbers; j++) {
+            fb_lease lease = {numbers[i], numbers[j]};
+            ANSWERS(FB_LATE, fb_permits_release(permits, &lease));
+            ANSWERS(FB_LATE, fb_permits_renew(permits, &lease));
+            CHECK(lease.record == numbers[i] && lease.word == numbers[j]);
+            ANSWERS(FB_OK, fb_permits_ends_in(permits, &lease, &number));
+        }
+        fb_lease lease = {held.record, numbers[i]};
+        ANSWERS(FB_LATE, fb_permits_release(permits, &lease));
+        lease = held;
+        lease.record ^= numbers[i] | 1;
+        ANSWERS(FB_LATE, fb_permits_release(permits, &lease));
+    }
+    ANSWERS(FB_OK, fb_permits_in_use(permits, "v", 1, &number));
+    CHECK(number == 1);
+    ANSWERS(FB_OK, fb_permits_release(permits, &held));
+
+    /* What is no refusal has no sentence. */
+    char buf[128];
+    fb_refusal refusal = {0, 0, 0};
+    const uint32_t reasons[] = {0, 4, UINT32_MAX};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        refusal.reason = reasons[i];
+        CHECK(fb_permits_refusal(permits, &refusal, buf, sizeof buf) == 0);
+    }
+    refusal.reason = FB_REASON_BUSY;
+    refusal.retry_after_ns = FB_NEVER;
+    CHECK(fb_permits_refusal(permits, &refusal, NULL, 0) > 0);
+    CHECK(fb_permits_refusal(permits, &refusal, buf, sizeof buf) == strlen(buf));
+    CHECK(strcmp(buf, "the permits 'p' are held by another participant") == 0);
 }
 
 static void requests_together(void) {
@@ -686,6 +963,8 @@ int main(void) {
     region_options();
     limiter_options();
     verbs_of_a_limiter();
+    windows();
+    leases();
     requests_together();
     headers_and_addresses();
     cache_options();

@@ -38,9 +38,17 @@ struct fb_case_object {
     uint64_t success_threshold;
     uint64_t half_open_calls;
     uint64_t probe_lease_ns;
+    uint64_t limit;
+    uint64_t lease_ns;
+    uint64_t max_leases;
+    uint32_t algorithm;
+    uint32_t on_full;
+    uint32_t on_error;
+    int enabled;
+    int show_keys;
     double failure_rate;
-    /* The case asks for a 0 that C has no way to say. */
-    int asks_for_zero;
+    /* The case asks for a 0, or a name, that C has no way to say. */
+    int cannot_be_said;
 };
 
 /* An expected field of an answer; a null is a field without a value. */
@@ -67,7 +75,7 @@ enum fb_case_expect {
     EXPECT_NULL,
     EXPECT_NUMBER, /* a bool is 0 or 1 */
     EXPECT_BYTES,  /* a word has a retry_after_ns in `number`, or UINT64_MAX;
-                      headers are lines */
+                      headers and refused keys are lines */
     EXPECT_FIELDS
 };
 
@@ -77,11 +85,12 @@ struct fb_case_step {
     struct fb_case_bytes key;
     struct fb_case_bytes value;
     const char *tier;
-    uint64_t cost;
+    uint64_t cost; /* or hits */
+    uint64_t limit; /* UINT64_MAX: none */
     uint64_t ns;
     uint64_t ttl_ns;
     uint32_t codec;
-    const char *permit; /* or reservation */
+    const char *permit; /* or reservation, or lease */
     double percent;
     uint64_t times;
     enum fb_case_expect expect;

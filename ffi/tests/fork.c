@@ -14,10 +14,15 @@ struct handles {
     fb_cache *cache;
     fb_breaker *breaker;
     fb_histogram *histogram;
+    fb_window *window;
+    fb_permits *permits;
 };
 
+/* The parent's lease, of two that there may be. */
+static fb_lease held;
+
 static struct handles open_all(const fb_region_options *options) {
-    struct handles h = {NULL, NULL, NULL, NULL, NULL};
+    struct handles h = {NULL, NULL, NULL, NULL, NULL, NULL, NULL};
     fb_limiter_options limiter = fb_limiter_options_init();
     fb_cache_options cache = fb_cache_options_init();
     fb_breaker_options breaker = fb_breaker_options_init();
@@ -29,6 +34,12 @@ static struct handles open_all(const fb_region_options *options) {
     ANSWERS(FB_OK, fb_cache_open(h.region, "c", &cache, &h.cache));
     ANSWERS(FB_OK, fb_breaker_open(h.region, "b", &breaker, &h.breaker));
     ANSWERS(FB_OK, fb_histogram_open(h.region, "h", NULL, &h.histogram));
+    fb_window_options window = fb_window_options_init();
+    fb_permits_options permits = fb_permits_options_init();
+    window.max_keys = 1000;
+    permits.limit = 2;
+    ANSWERS(FB_OK, fb_window_open(h.region, "w", &window, &h.window));
+    ANSWERS(FB_OK, fb_permits_open(h.region, "p", &permits, &h.permits));
     return h;
 }
 
@@ -37,6 +48,8 @@ static void close_all(struct handles h) {
     ANSWERS(FB_OK, fb_cache_close(h.cache));
     ANSWERS(FB_OK, fb_breaker_close(h.breaker));
     ANSWERS(FB_OK, fb_histogram_close(h.histogram));
+    ANSWERS(FB_OK, fb_window_close(h.window));
+    ANSWERS(FB_OK, fb_permits_close(h.permits));
     ANSWERS(FB_OK, fb_region_close(h.region));
 }
 
@@ -65,6 +78,21 @@ static void use(struct handles h, int shared) {
     ANSWERS(FB_DENIED, fb_limiter_take(h.limiter, "k", 1, NULL));
     ANSWERS(FB_OK, fb_cache_get(h.cache, "p", 1, buf, sizeof buf, &len));
     CHECK(len == 6 && memcmp(buf, "parent", 6) == 0);
+    fb_count count;
+    fb_lease lease = held;
+    uint64_t in_use = 77;
+    ANSWERS(FB_OK, fb_window_hit(h.window, "w", 1, UINT64_C(3600000000000), &count));
+    CHECK(count.count == 2);
+    /* The parent's lease is not the child's: it can do nothing with it. */
+    ANSWERS(FB_LATE, fb_permits_release(h.permits, &lease));
+    ANSWERS(FB_LATE, fb_permits_renew(h.permits, &lease));
+    ANSWERS(FB_OK, fb_permits_in_use(h.permits, "k", 1, &in_use));
+    if (shared) {
+        /* One is left; its holder's end gives it back. */
+        CHECK(in_use == 1);
+        ANSWERS(FB_OK, fb_permits_try_acquire(h.permits, "k", 1, &lease, NULL));
+        ANSWERS(FB_DENIED, fb_permits_try_acquire(h.permits, "k", 1, &lease, NULL));
+    }
     /* What the child does will be. */
     ANSWERS(FB_OK, fb_cache_set(h.cache, "c", 1, "child", 5));
     for (int i = 0; i < 3; i++) {
@@ -100,11 +128,21 @@ static void parent(struct handles h, int shared) {
     uint64_t permit = 0;
     ANSWERS(FB_OK, fb_limiter_take_with(h.limiter, "k", 1, 4, NULL, FB_NOW, NULL));
     ANSWERS(FB_OK, fb_cache_set(h.cache, "p", 1, "parent", 6));
+    ANSWERS(FB_OK, fb_window_hit(h.window, "w", 1, UINT64_C(3600000000000), NULL));
+    ANSWERS(FB_OK, fb_permits_try_acquire(h.permits, "k", 1, &held, NULL));
     CHECK(in_a_child(leave_a_permit, h));
     CHECK(in_a_child(shared ? use_shared : use_private, h));
 
     fb_snapshot snapshot = fb_snapshot_init();
     ANSWERS(FB_OK, fb_histogram_snapshot(h.histogram, &snapshot));
+    /* The child's lease ended with it; the parent's is there. */
+    fb_lease another;
+    fb_count count;
+    ANSWERS(FB_OK, fb_permits_try_acquire(h.permits, "k", 1, &another, NULL));
+    ANSWERS(FB_DENIED, fb_permits_try_acquire(h.permits, "k", 1, &another, NULL));
+    ANSWERS(FB_OK, fb_permits_release(h.permits, &held));
+    ANSWERS(FB_OK, fb_window_get(h.window, "w", 1, &count));
+    CHECK(count.count == (shared ? 2u : 1u));
     if (shared) {
         CHECK(snapshot.count == 1000);
         ANSWERS(FB_DENIED, fb_limiter_take(h.limiter, "k", 1, NULL));
@@ -141,6 +179,11 @@ static void *hammer(void *nothing) {
             fb_breaker_success(hammered.breaker, permit);
         }
         fb_histogram_record_ns(hammered.histogram, i);
+        fb_window_hit(hammered.window, &key, sizeof key, 1000000, NULL);
+        fb_lease lease;
+        if (fb_permits_try_acquire(hammered.permits, &key, sizeof key, &lease, NULL) == FB_OK) {
+            fb_permits_release(hammered.permits, &lease);
+        }
     }
     return nothing;
 }
@@ -183,6 +226,10 @@ static void use_while_hammered(struct handles h) {
         ANSWERS(FB_OK, fb_breaker_enter(h.breaker, &permit, NULL));
         ANSWERS(FB_OK, fb_breaker_success(h.breaker, permit));
         ANSWERS(FB_OK, fb_histogram_record_ns(h.histogram, 1));
+        ANSWERS(FB_OK, fb_window_hit(h.window, &key, sizeof key, 1000000, NULL));
+        fb_lease lease;
+        const fb_status said = fb_permits_try_acquire(h.permits, &i, sizeof i, &lease, NULL);
+        CHECK(said == FB_DENIED || (said == FB_OK && fb_permits_release(h.permits, &lease) == FB_OK));
     }
     open_again();
     close_all(h);

@@ -38,6 +38,12 @@ int main() {
     forebay::Result<std::optional<forebay::Permit>> permit = breaker->try_enter();
     CHECK(permit && *permit && (*permit)->success());
     CHECK(!region->try_histogram(""));
+    const forebay::Result<forebay::WindowCounter> window = region->try_window("w");
+    CHECK(window && window->try_hit("k", std::chrono::seconds(9))->count == 1);
+    CHECK(!window->try_hit("k", std::chrono::seconds(9), 1, 1)->counted && !region->try_permits("p", 0));
+    const forebay::Result<forebay::Permits> permits = region->try_permits("p", 1);
+    forebay::Result<std::optional<forebay::Lease>> lease = permits->try_acquire("k");
+    CHECK(lease && *lease && !*permits->try_acquire("k") && (*lease)->release());
 
     std::fflush(nullptr);
     const pid_t child = fork();

@@ -81,6 +81,55 @@ static void shorter_options_have_the_defaults(void) {
     ANSWERS(FB_OK, fb_limiter_open(region, "old limiter", &limiter.options, &limits));
     ANSWERS(FB_OK, fb_limiter_take_with(limits, "k", 1, 3, NULL, FB_NOW, NULL));
     ANSWERS(FB_OK, fb_limiter_close(limits));
+    /* A header that ended with max_keys, of limiters that were buckets only. */
+    limiter.options.struct_size = offsetof(fb_limiter_options, rates);
+    limiter.options.tiers = NULL;
+    limiter.options.tier_count = 0;
+    limiter.options.max_keys = 0;
+    ANSWERS(FB_OK, fb_limiter_open(region, "old limiter", &limiter.options, &limits));
+    ANSWERS(FB_DENIED, fb_limiter_take(limits, "k", 1, NULL));
+    ANSWERS(FB_OK, fb_limiter_close(limits));
+    fb_limiter_options sliding = fb_limiter_options_init();
+    sliding.rate = fb_rate_text("3/s");
+    sliding.algorithm = FB_ALGORITHM_SLIDING;
+    sliding.on_full = FB_ON_FULL_STRICT;
+    sliding.max_keys = 1000;
+    ANSWERS(FB_OK, fb_limiter_open(region, "new limiter", &sliding, &limits));
+    ANSWERS(FB_OK, fb_limiter_close(limits));
+    /* It takes what is there, whose algorithm it has no word for. */
+    ANSWERS(FB_OK, fb_limiter_open(region, "new limiter", &limiter.options, &limits));
+    ANSWERS(FB_OK, fb_limiter_close(limits));
+
+    union {
+        fb_permits_options options;
+        unsigned char bytes[sizeof(fb_permits_options)];
+    } permits;
+    memset(&permits, FENCE, sizeof permits);
+    permits.options.struct_size = offsetof(fb_permits_options, lease_ns);
+    permits.options.reserved = 0;
+    permits.options.limit = 1;
+    fb_permits *few = NULL;
+    fb_lease lease;
+    uint64_t ends_in = 0;
+    ANSWERS(FB_OK, fb_permits_open(region, "old permits", &permits.options, &few));
+    ANSWERS(FB_OK, fb_permits_try_acquire(few, "k", 1, &lease, NULL));
+    ANSWERS(FB_OK, fb_permits_ends_in(few, &lease, &ends_in));
+    CHECK(ends_in > UINT64_C(50000000000) && ends_in <= UINT64_C(60001000000));
+    ANSWERS(FB_OK, fb_permits_close(few));
+
+    union {
+        fb_window_options options;
+        unsigned char bytes[sizeof(fb_window_options)];
+    } window;
+    memset(&window, FENCE, sizeof window);
+    window.options.struct_size = offsetof(fb_window_options, max_keys);
+    window.options.reserved = 0;
+    fb_window *hits = NULL;
+    fb_window_stats stats_of_hits = fb_window_stats_init();
+    ANSWERS(FB_OK, fb_window_open(region, "old window", &window.options, &hits));
+    ANSWERS(FB_OK, fb_window_get_stats(hits, &stats_of_hits));
+    CHECK(stats_of_hits.slots == 131072);
+    ANSWERS(FB_OK, fb_window_close(hits));
 
     union {
         fb_region_options options;
@@ -208,6 +257,7 @@ static void answers_are_cut_or_completed(void) {
 static void statistics_are_cut_or_completed(void) {
     fb_limiter_options options = fb_limiter_options_init();
     options.rate = fb_rate_text("1/s");
+    options.max_keys = 1000;
     fb_limiter *limiter = NULL;
     ANSWERS(FB_OK, fb_limiter_open(region, "limiter", &options, &limiter));
     ANSWERS(FB_OK, fb_limiter_take(limiter, "k", 1, NULL));
@@ -231,6 +281,19 @@ static void statistics_are_cut_or_completed(void) {
     ANSWERS(FB_OK, fb_breaker_success(breaker, permit));
     CUT_AND_COMPLETED(fb_breaker_stats, fb_breaker_get_stats, breaker, probes);
     ANSWERS(FB_OK, fb_breaker_close(breaker));
+
+    fb_window *window = NULL;
+    ANSWERS(FB_OK, fb_window_open(region, "old window", NULL, &window));
+    ANSWERS(FB_OK, fb_window_hit(window, "k", 1, 1000000, NULL));
+    CUT_AND_COMPLETED(fb_window_stats, fb_window_get_stats, window, contended);
+    ANSWERS(FB_OK, fb_window_close(window));
+
+    fb_permits *permits = NULL;
+    fb_lease lease;
+    ANSWERS(FB_OK, fb_permits_open(region, "old permits", NULL, &permits));
+    ANSWERS(FB_DENIED, fb_permits_try_acquire(permits, "k", 1, &lease, NULL));
+    CUT_AND_COMPLETED(fb_permits_stats, fb_permits_get_stats, permits, busy);
+    ANSWERS(FB_OK, fb_permits_close(permits));
 
     CUT_AND_COMPLETED(fb_region_stats, fb_region_get_stats, region, events_dropped);
 }
@@ -270,6 +333,12 @@ static void sizes_that_cut_a_field_are_refused(void) {
             uint64_t);
     NOT_CUT(fb_histogram_options, fb_histogram_open(region, "cut", &cut.options, &no_histogram),
             uint32_t);
+    fb_window *no_window = NULL;
+    fb_permits *no_permits = NULL;
+    NOT_CUT(fb_window_options, fb_window_open(region, "cut", &cut.options, &no_window), uint64_t);
+    NOT_CUT(fb_permits_options, fb_permits_open(region, "cut", &cut.options, &no_permits),
+            uint64_t);
+    CHECK(no_window == NULL && no_permits == NULL);
     CHECK(no_region == NULL && no_limiter == NULL && no_cache == NULL);
     CHECK(no_breaker == NULL && no_histogram == NULL);
     ANSWERS(FB_E_NOT_FOUND, fb_limiter_open(region, "cut", NULL, &no_limiter));
@@ -294,6 +363,8 @@ static void sizes_that_cut_a_field_are_refused(void) {
 static void other_structs_do_not_grow(void) {
     if (sizeof(void *) == 8) {
         CHECK(sizeof(fb_rate) == 32 && sizeof(fb_tier) == 40);
+        CHECK(sizeof(fb_refused_key) == 80 && offsetof(fb_refused_key, key) == 32);
+        CHECK(sizeof(fb_count) == 16 && sizeof(fb_lease) == 16 && sizeof(fb_refusal) == 16);
         CHECK(sizeof(fb_verdict) == 40 && offsetof(fb_verdict, window_ns) == 32);
         CHECK(sizeof(fb_request) == 48 && offsetof(fb_request, now_ns) == 40);
         CHECK(sizeof(fb_limit) == 64 && offsetof(fb_limit, verdict) == 8 &&

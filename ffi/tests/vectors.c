@@ -12,7 +12,12 @@ struct reservation {
     uint64_t due_ns;
 };
 
-/* The objects, permits and reservations of one case, by name. */
+struct lease {
+    const char *name;
+    fb_lease lease;
+};
+
+/* The objects, permits, reservations and leases of one case, by name. */
 struct world {
     const struct fb_case *the_case;
     fb_region *region;
@@ -20,11 +25,15 @@ struct world {
     fb_cache *caches[8];
     fb_breaker *breakers[8];
     fb_histogram *histograms[8];
+    fb_window *windows[8];
+    fb_permits *permit_pools[8];
     const char *permit_names[32];
     uint64_t permits[32];
     size_t permit_count;
     struct reservation reservations[32];
     size_t reservation_count;
+    struct lease leases[32];
+    size_t lease_count;
 };
 
 static size_t step_number;
@@ -95,6 +104,11 @@ static fb_status open_object(struct world *world, size_t at) {
         options.tiers = tiers;
         options.tier_count = object->tier_count;
         options.max_keys = object->max_keys;
+        options.algorithm = object->algorithm;
+        options.on_full = object->on_full;
+        options.on_error = object->on_error;
+        options.flags = (object->enabled ? 0 : FB_LIMITER_DISABLED) |
+                        (object->show_keys ? FB_LIMITER_SHOW_KEYS : 0);
         return fb_limiter_open(world->region, object->name, &options, &world->limiters[at]);
     }
     if (strcmp(object->kind, "cache") == 0) {
@@ -117,6 +131,18 @@ static fb_status open_object(struct world *world, size_t at) {
         options.half_open_calls = (uint32_t)object->half_open_calls;
         options.probe_lease_ns = object->probe_lease_ns;
         return fb_breaker_open(world->region, object->name, &options, &world->breakers[at]);
+    }
+    if (strcmp(object->kind, "window") == 0) {
+        fb_window_options options = fb_window_options_init();
+        options.max_keys = object->max_keys;
+        return fb_window_open(world->region, object->name, &options, &world->windows[at]);
+    }
+    if (strcmp(object->kind, "permits") == 0) {
+        fb_permits_options options = fb_permits_options_init();
+        options.limit = object->limit;
+        options.lease_ns = object->lease_ns;
+        options.max_leases = object->max_leases;
+        return fb_permits_open(world->region, object->name, &options, &world->permit_pools[at]);
     }
     return fb_histogram_open(world->region, object->name, NULL, &world->histograms[at]);
 }
@@ -247,6 +273,29 @@ static void cancel(struct world *world, const struct fb_case_step *step,
     free(key.data);
 }
 
+static void top_refused(const struct world *world, const struct fb_case_step *step,
+                        const fb_limiter *limiter) {
+    char text[4096] = "";
+    size_t length = 0;
+    fb_refused_key keys[FB_MOST_REFUSED];
+    size_t count = 0;
+    ANSWERS(FB_OK, fb_limiter_top_refused(limiter, keys, FB_MOST_REFUSED, &count));
+    for (size_t i = 0; i < count; i++) {
+        const fb_refused_key *one = &keys[i];
+        const int is_shown = one->is_shown == 1;
+        uint64_t mark = 0;
+        if (is_shown) {
+            ANSWERS(FB_OK, fb_limiter_mark(limiter, one->key, one->key_len, &mark));
+            equal(world, "mark", mark, one->mark);
+        }
+        length += (size_t)snprintf(text + length, sizeof text - length, "%llu %llu %.*s\n",
+                                   (unsigned long long)one->count, (unsigned long long)one->over,
+                                   is_shown ? (int)one->key_len : 1,
+                                   is_shown ? (const char *)one->key : "-");
+    }
+    holds(world, strcmp(text, step->bytes.data) == 0, text, count, 0);
+}
+
 static void on_limiter(struct world *world, const struct fb_case_step *step,
                        fb_limiter *limiter) {
     const struct owned key = spell(step->key);
@@ -258,6 +307,12 @@ static void on_limiter(struct world *world, const struct fb_case_step *step,
         equal(world, step->verb, said == FB_OK, step->number);
     } else if (strcmp(step->verb, "block") == 0) {
         ANSWERS(FB_OK, fb_limiter_block(limiter, key.data, key.length, step->ns));
+    } else if (strcmp(step->verb, "clear") == 0) {
+        ANSWERS(FB_OK, fb_limiter_clear(limiter));
+    } else if (strcmp(step->verb, "forget_refused") == 0) {
+        ANSWERS(FB_OK, fb_limiter_forget_refused(limiter));
+    } else if (strcmp(step->verb, "top_refused") == 0) {
+        top_refused(world, step, limiter);
     } else if (strcmp(step->verb, "reserve") == 0) {
         reserve(world, step, limiter, key);
     } else if (strcmp(step->verb, "cancel") == 0) {
@@ -285,6 +340,128 @@ static void on_limiter(struct world *world, const struct fb_case_step *step,
             fb_limiter_refusal(limiter, verdict.retry_after_ns, words, sizeof words);
             holds(world, said == FB_DENIED && strcmp(words, step->message) == 0, words, 0, 0);
         }
+    }
+    free(key.data);
+}
+
+static void counted(const struct world *world, const struct fb_case_step *step, fb_status said,
+                    const fb_count *count) {
+    CHECK(said == FB_OK || said == FB_DENIED);
+    const struct named answer[] = {
+        {"counted", said == FB_OK},
+        {"count", count->count},
+        {"resets_in_ns", count->resets_in_ns},
+    };
+    fields(world, step, answer, COUNT(answer));
+}
+
+static void on_window(const struct world *world, const struct fb_case_step *step,
+                      fb_window *window) {
+    const char *verb = step->verb;
+    const struct owned key = spell(step->key);
+    fb_count count = {UINT64_MAX, UINT64_MAX};
+    if (strcmp(verb, "hit") == 0) {
+        const int plain = step->cost == 1 && step->limit == UINT64_MAX;
+        const fb_status said =
+            plain ? fb_window_hit(window, key.data, key.length, step->ns, &count)
+                  : fb_window_hit_with(window, key.data, key.length, step->ns, step->cost,
+                                       step->limit, &count);
+        if (step->code != NULL) {
+            holds(world, strcmp(fb_status_name(said), step->code) == 0, step->code, 0, 0);
+            holds(world, strcmp(sentence(), step->message) == 0, sentence(), 0, 0);
+            equal(world, "count", count.count, UINT64_MAX);
+        } else {
+            counted(world, step, said, &count);
+        }
+    } else if (strcmp(verb, "get") == 0) {
+        counted(world, step, fb_window_get(window, key.data, key.length, &count), &count);
+    } else if (strcmp(verb, "decrement") == 0) {
+        counted(world, step, fb_window_decrement(window, key.data, key.length, step->cost, &count),
+                &count);
+    } else if (strcmp(verb, "reset") == 0 || strcmp(verb, "unblock") == 0) {
+        const fb_status said = (verb[0] == 'r' ? fb_window_reset : fb_window_unblock)(
+            window, key.data, key.length);
+        CHECK(said == FB_OK || said == FB_MISS);
+        equal(world, verb, said == FB_OK, step->number);
+    } else if (strcmp(verb, "block") == 0) {
+        ANSWERS(FB_OK, fb_window_block(window, key.data, key.length, step->ns));
+    } else if (strcmp(verb, "blocked_for") == 0) {
+        uint64_t wait = UINT64_MAX;
+        ANSWERS(FB_OK, fb_window_blocked_for(window, key.data, key.length, &wait));
+        equal(world, "blocked_for", wait, step->number);
+    } else if (strcmp(verb, "clear") == 0) {
+        ANSWERS(FB_OK, fb_window_clear(window));
+    } else if (strcmp(verb, "stats") == 0) {
+        fb_window_stats stats = fb_window_stats_init();
+        ANSWERS(FB_OK, fb_window_get_stats(window, &stats));
+        const struct named answer[] = {
+            {"hits", stats.hits},           {"refused", stats.refused},
+            {"evicted_live", stats.evicted_live}, {"contended", stats.contended},
+            {"slots", stats.slots},
+        };
+        fields(world, step, answer, COUNT(answer));
+    } else {
+        holds(world, 0, verb, 0, 0);
+    }
+    free(key.data);
+}
+
+static fb_lease *lease_named(struct world *world, const char *name) {
+    for (size_t at = 0; at < world->lease_count; at++) {
+        if (strcmp(world->leases[at].name, name) == 0) {
+            return &world->leases[at].lease;
+        }
+    }
+    if (!CHECK(world->lease_count < 32)) {
+        exit(1);
+    }
+    world->leases[world->lease_count].name = name;
+    return &world->leases[world->lease_count++].lease;
+}
+
+static void on_permits(struct world *world, const struct fb_case_step *step,
+                       fb_permits *permits) {
+    const char *verb = step->verb;
+    const struct owned key = spell(step->key);
+    if (strcmp(verb, "try_acquire") == 0) {
+        fb_refusal refusal = {0, 0, 0};
+        fb_lease lease = {0, 0};
+        const fb_status said =
+            fb_permits_try_acquire(permits, key.data, key.length, &lease, &refusal);
+        CHECK(said == FB_OK || said == FB_DENIED);
+        if (said == FB_OK) {
+            *lease_named(world, step->permit) = lease;
+        }
+        equal(world, "try_acquire", said == FB_OK, step->expect == EXPECT_BYTES);
+        const struct named answer[] = {
+            {"refused", refusal.reason},
+            {"retry_after_ns", refusal.retry_after_ns},
+        };
+        fields(world, step, answer, COUNT(answer));
+    } else if (strcmp(verb, "release") == 0 || strcmp(verb, "renew") == 0) {
+        fb_lease *lease = lease_named(world, step->permit);
+        const fb_status said = strcmp(verb, "release") == 0 ? fb_permits_release(permits, lease)
+                                                            : fb_permits_renew(permits, lease);
+        CHECK(said == FB_OK || said == FB_LATE);
+        equal(world, verb, said == FB_OK, step->number);
+    } else if (strcmp(verb, "ends_in") == 0) {
+        uint64_t ends_in = UINT64_MAX;
+        ANSWERS(FB_OK, fb_permits_ends_in(permits, lease_named(world, step->permit), &ends_in));
+        equal(world, "ends_in", ends_in, step->number);
+    } else if (strcmp(verb, "in_use") == 0) {
+        uint64_t leases = UINT64_MAX;
+        ANSWERS(FB_OK, fb_permits_in_use(permits, key.data, key.length, &leases));
+        equal(world, "in_use", leases, step->number);
+    } else if (strcmp(verb, "stats") == 0) {
+        fb_permits_stats stats = fb_permits_stats_init();
+        ANSWERS(FB_OK, fb_permits_get_stats(permits, &stats));
+        const struct named answer[] = {
+            {"granted", stats.granted}, {"refused", stats.refused}, {"full", stats.full},
+            {"busy", stats.busy},       {"expired", stats.expired}, {"reaped", stats.reaped},
+        };
+        fields(world, step, answer, COUNT(answer));
+    } else {
+        holds(world, 0, verb, 0, 0);
     }
     free(key.data);
 }
@@ -546,6 +723,10 @@ static void take_step(struct world *world, const struct fb_case_step *step) {
                 on_cache(world, step, world->caches[at]);
             } else if (world->breakers[at] != NULL) {
                 on_breaker(world, step, world->breakers[at]);
+            } else if (world->windows[at] != NULL) {
+                on_window(world, step, world->windows[at]);
+            } else if (world->permit_pools[at] != NULL) {
+                on_permits(world, step, world->permit_pools[at]);
             } else {
                 on_histogram(world, step, world->histograms[at]);
             }
@@ -561,8 +742,8 @@ static void run_case(const struct fb_case *the_case) {
     world.the_case = the_case;
     step_number = 0;
     for (size_t at = 0; at < the_case->object_count; at++) {
-        if (the_case->objects[at].asks_for_zero) {
-            printf("skipped: \"%s\" (0 is the default in C)\n", the_case->name);
+        if (the_case->objects[at].cannot_be_said) {
+            printf("left out: \"%s\" (C has no way to say it)\n", the_case->name);
             return;
         }
     }
@@ -594,6 +775,8 @@ static void run_case(const struct fb_case *the_case) {
         fb_cache_close(world.caches[at]);
         fb_breaker_close(world.breakers[at]);
         fb_histogram_close(world.histograms[at]);
+        fb_window_close(world.windows[at]);
+        fb_permits_close(world.permit_pools[at]);
     }
     ANSWERS(FB_OK, fb_region_close(world.region));
 }

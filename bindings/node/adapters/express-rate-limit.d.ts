@@ -19,7 +19,7 @@ export type ForebayStoreOptions = CounterSource & {
  * region shares the limit. A store is for one `rateLimit()`; make others, with
  * another `name` or `prefix`, for others.
  *
- * A window begins with a client's first hit, and counts at most 16,777,215.
+ * A window begins with a client's first hit, and counts at most 8,388,607.
  */
 export class ForebayStore {
   constructor(options: ForebayStoreOptions)

@@ -29,6 +29,8 @@ pub fn header(check: bool) -> Result<()> {
         "waiting",
         "together",
         "http",
+        "window",
+        "permits",
         "cache",
         "breaker",
         "histogram",

@@ -108,7 +108,19 @@ fn one_object(
     only(
         options,
         match kind {
-            "limiter" => &["kind", "rate", "tiers", "max_keys"][..],
+            "limiter" => &[
+                "kind",
+                "rate",
+                "tiers",
+                "max_keys",
+                "algorithm",
+                "on_full",
+                "on_error",
+                "enabled",
+                "show_keys",
+            ][..],
+            "window" => &["kind", "max_keys"],
+            "permits" => &["kind", "limit", "lease_ns", "max_leases"],
             "cache" => &[
                 "kind",
                 "bytes",
@@ -156,8 +168,9 @@ fn one_object(
     }
 
     // In C, 0 in an option is its default: a case that asks for 0 itself can
-    // only be told apart where there is another way to say it.
-    let mut zero_asked = false;
+    // only be told apart where there is another way to say it. Nor can a C or
+    // C++ program name what is not in the header.
+    let mut unsayable = false;
     let mut number_of = |option: &str| -> Result<u64> {
         match options.get(option) {
             None => Ok(0),
@@ -167,7 +180,7 @@ fn one_object(
                 if given == 0 && option == "failure_threshold" {
                     return Ok(u32::MAX.into());
                 }
-                zero_asked |= given == 0;
+                unsayable |= given == 0;
                 Ok(given)
             }
         }
@@ -186,6 +199,9 @@ fn one_object(
         "success_threshold",
         "half_open_calls",
         "probe_lease_ns",
+        "limit",
+        "lease_ns",
+        "max_leases",
     ]
     .into_iter()
     .map(|option| Ok(format!("UINT64_C({})", number_of(option)?)))
@@ -196,19 +212,41 @@ fn one_object(
         Some(Value::Null) => -1.0,
         Some(given) => {
             let given = given.as_f64().context("failure_rate")?;
-            zero_asked |= given == 0.0;
+            unsayable |= given == 0.0;
             given
         }
     };
+    let mut choices = String::new();
+    for (option, names) in [
+        ("algorithm", &["bucket", "fixed", "sliding"][..]),
+        ("on_full", &["lenient", "strict"]),
+        ("on_error", &["deny", "allow"]),
+    ] {
+        let number = match options.get(option) {
+            None => 0,
+            Some(name) => {
+                let name = text(name)?;
+                let at = names.iter().position(|known| *known == name);
+                unsayable |= at.is_none();
+                at.map_or(0, |at| at + 1)
+            }
+        };
+        write!(choices, "{number}, ")?;
+    }
+    let flag = |option: &str, usual: bool| -> Result<u8> {
+        let given = options.get(option).map_or(Some(usual), Value::as_bool);
+        Ok(given.with_context(|| option.to_owned())?.into())
+    };
+    let flags = format!("{}, {}", flag("enabled", true)?, flag("show_keys", false)?);
     let rate = match options.get("rate") {
         Some(rate) => literal(text(rate)?.as_bytes()),
         None => "NULL".to_owned(),
     };
     Ok(format!(
-        "{{ {}, {}, {rate}, {tier_table}, {tier_count}, {numbers}, {failure_rate:?}, {} }}",
+        "{{ {}, {}, {rate}, {tier_table}, {tier_count}, {numbers}, {choices}{flags}, {failure_rate:?}, {} }}",
         literal(name.as_bytes()),
         literal(kind.as_bytes()),
-        u8::from(zero_asked),
+        u8::from(unsayable),
     ))
 }
 
@@ -247,8 +285,20 @@ fn one_step(step: &Object, case: usize, number: usize, tables: &mut String) -> R
         "reset" | "unblock" | "contains" | "delete" | "entry" => [&KEY[..], &["expect"]].concat(),
         "set" => [&KEY[..], &VALUE, &["ttl_ns", "codec", "expect"]].concat(),
         "get" => [&KEY[..], &EXPECT].concat(),
+        "hit" => [
+            &KEY[..],
+            &["window_ns", "hits", "limit", "expect", "code", "message"],
+        ]
+        .concat(),
+        "decrement" => [&KEY[..], &["hits", "expect"]].concat(),
+        "blocked_for" => [&KEY[..], &["expect_ns"]].concat(),
+        "try_acquire" => [&KEY[..], &["as", "expect"]].concat(),
+        "release" | "renew" => vec!["lease", "expect"],
+        "ends_in" => vec!["lease", "expect_ns"],
+        "in_use" => [&KEY[..], &["expect"]].concat(),
+        "forget_refused" => vec![],
         "clear" | "success" | "failure" | "ignore" => vec!["permit"],
-        "len" | "state" | "snapshot" | "stats" => vec!["expect"],
+        "len" | "state" | "snapshot" | "stats" | "top_refused" => vec!["expect"],
         "enter" => vec!["as", "expect", "retry_after_ns"],
         "record" => vec!["ns"],
         "percentile" => vec!["percent", "expect_ns"],
@@ -272,6 +322,7 @@ fn one_step(step: &Object, case: usize, number: usize, tables: &mut String) -> R
         "reserve" => whole("max_wait_ns", 0)?,
         "acquire" => whole("timeout_ns", 0)?,
         "headers" => whole("wall_ns", 0)?,
+        "hit" => whole("window_ns", 0)?,
         _ => whole("ns", 0)?,
     };
     let ttl = match step.get("ttl_ns") {
@@ -319,16 +370,21 @@ fn one_step(step: &Object, case: usize, number: usize, tables: &mut String) -> R
         quoted("message")?,
     );
     Ok(format!(
-        "{{ {}, {}, {}, {}, {}, UINT64_C({}), UINT64_C({ns}), UINT64_C({ttl}), {codec}, {}, {percent:?}, {}, {expected}, {parts}, {address} }}",
+        "{{ {}, {}, {}, {}, {}, UINT64_C({}), UINT64_C({}), UINT64_C({ns}), UINT64_C({ttl}), {codec}, {}, {percent:?}, {}, {expected}, {parts}, {address} }}",
         literal(verb.as_bytes()),
         quoted("on")?,
         bytes(step, "key")?,
         bytes(step, "value")?,
         quoted("tier")?,
-        whole("cost", 1)?,
         match verb {
-            "enter" | "reserve" => quoted("as")?,
+            "hit" | "decrement" => whole("hits", 1)?,
+            _ => whole("cost", 1)?,
+        },
+        whole("limit", u64::MAX)?,
+        match verb {
+            "enter" | "reserve" | "try_acquire" => quoted("as")?,
             "cancel" => quoted("reservation")?,
+            "release" | "renew" | "ends_in" => quoted("lease")?,
             _ => quoted("permit")?,
         },
         whole("times", 1)?,
@@ -396,6 +452,7 @@ fn fields(expected: &Object, table: &str, tables: &mut String) -> Result<String>
         let (null, number) = match given {
             Value::Null => (1, 0),
             Value::Bool(yes) => (0, u64::from(*yes)),
+            Value::String(reason) if field == "refused" => (0, number_of_reason(reason)?),
             _ => (0, given.as_u64().with_context(|| field.clone())?),
         };
         let field = literal(field.as_bytes());
@@ -411,6 +468,13 @@ fn fields(expected: &Object, table: &str, tables: &mut String) -> Result<String>
     Ok(format!("{table}, {}", expected.len()))
 }
 
+/// A reason why there is no permit, as C has it.
+fn number_of_reason(name: &str) -> Result<u64> {
+    let names = ["limit", "full", "busy"];
+    let at = names.iter().position(|known| *known == name);
+    Ok(at.with_context(|| format!("refused: {name:?}"))? as u64 + 1)
+}
+
 /// `kind, number, bytes, fields, field count`.
 fn expectation(
     verb: &str,
@@ -421,13 +485,14 @@ fn expectation(
 ) -> Result<String> {
     const NO_BYTES: &str = "{ NULL, 0, 0 }";
     let plain = |kind: &str, value: u64| format!("{kind}, UINT64_C({value}), {NO_BYTES}, NULL, 0");
-    if verb == "percentile" {
+    if ["percentile", "blocked_for", "ends_in"].contains(&verb) {
         return Ok(match step.get("expect_ns").context("expect_ns")? {
             Value::Null => plain("EXPECT_NULL", 0),
             ns => plain("EXPECT_NUMBER", ns.as_u64().context("expect_ns")?),
         });
     }
-    if verb == "get" {
+    let of_window = step.get("expect").is_some_and(Value::is_object);
+    if verb == "get" && !of_window {
         return Ok(match step.get("expect") {
             Some(Value::Null) => plain("EXPECT_NULL", 0),
             None if EXPECT.iter().all(|form| !step.contains_key(*form)) => {
@@ -462,6 +527,23 @@ fn expectation(
             others.retain(|field, _| !VALUE.contains(&field.as_str()));
             let fields = fields(&others, &format!("fields_{case}_{number}"), tables)?;
             Ok(format!("EXPECT_FIELDS, 0, {value}, {fields}"))
+        }
+        // Keys that were refused, a line each.
+        Value::Array(keys) if verb == "top_refused" => {
+            let mut lines = String::new();
+            for key in keys {
+                let key = object(key)?;
+                only(key, &["count", "over", "key"])?;
+                let number =
+                    |field: &str| key.get(field).and_then(Value::as_u64).context("a number");
+                let shown = match key.get("key").context("key")? {
+                    Value::Null => "-",
+                    shown => text(shown)?,
+                };
+                writeln!(lines, "{} {} {shown}", number("count")?, number("over")?)?;
+            }
+            let lines = repeated(lines.as_bytes(), 1);
+            Ok(format!("EXPECT_BYTES, UINT64_MAX, {lines}, NULL, 0"))
         }
         // Headers, as the lines of a response.
         Value::Array(headers) => {
