@@ -206,6 +206,31 @@ fn a_strict_limiter_gives_a_flooded_key_nothing() {
     }
 }
 
+/// Windows are not tighter in the order in which they end: a key whose window
+/// was taken must not come back to another that has seen less.
+#[test]
+fn a_strict_limiter_of_windows_gives_a_flooded_key_nothing() {
+    for algorithm in [Algorithm::Sliding, Algorithm::Fixed] {
+        let region = region();
+        let options = LimiterOptions::new(Rate::per_minute(10))
+            .algorithm(algorithm)
+            .on_full(OnFull::Strict)
+            .max_keys(12);
+        let logins = region.limiter("logins", options).unwrap();
+        assert_eq!(logins.stats().slots, 16);
+        assert_eq!(admitted(&logins, "ada", 8), 8);
+        region.advance(25 * SECOND).unwrap();
+        for i in 0..16u64 {
+            // The last one takes ada's window, and ada those of the others; with
+            // a place in the next window it is out of the way.
+            let wait = if i == 15 { MINUTE } else { Duration::ZERO };
+            let _ = logins.reserve_with(i.to_le_bytes(), Charge::cost(1 + i / 15 * 2), wait);
+        }
+        let more = admitted(&logins, "ada", 10);
+        assert!(more <= 2, "{algorithm:?}: {more} more");
+    }
+}
+
 #[test]
 fn a_disabled_limiter_lets_everything_pass_and_counts_it() {
     let region = region();

@@ -36,8 +36,8 @@
 //! The tests search the interleavings of this very code, with pauses and
 //! deaths, exhaustively (`core/tests/table_search.rs`).
 //!
-//! A strict table keeps the evicted arrival time, so a key's bucket never regains
-//! tokens by being evicted; a lenient one starts a newcomer with a full bucket
+//! A strict table keeps the evicted arrival time, and of windows the tightest of
+//! the group, so a key never regains tokens by being evicted; a lenient one starts a newcomer with a full bucket
 //! even when it had to evict a live one, which is counted first.
 
 use super::rule::{Rule, END_OF_TIME};
@@ -509,12 +509,13 @@ impl Table {
             witness.evicting_live(victim.label);
             floor
         } else {
+            let owed = self.owed(words, group, &victim, floor);
             // A newcomer that would be refused claims nothing.
-            if decide(victim.arrival()).is_none() {
-                return Some(Answer::Refused(victim.arrival()));
+            if decide(owed).is_none() {
+                return Some(Answer::Refused(owed));
             }
             // A little on, so that no earlier reading of this word survives.
-            self.form.bump(victim.arrival()).min(LAST_ARRIVAL)
+            self.form.bump(owed).min(LAST_ARRIVAL)
         };
         let phase = if victim.is_labelled() { PHASE } else { 0 };
         let freed = with_arrival(victim.time, arrival) ^ phase;
@@ -541,6 +542,22 @@ impl Table {
         words.fence(SeqCst);
         self.settle(words, group, mine, pending);
         None
+    }
+
+    /// What a newcomer takes over with a slot: its word. Of buckets that is
+    /// the emptiest one's, so who was evicted has owed no more. Windows are not
+    /// tighter in the order in which they end: a strict newcomer to a group
+    /// without a free slot may have been evicted from any of them, and owes
+    /// what all of them do.
+    fn owed<W: Words>(&self, words: &W, group: &Group, victim: &Slot, floor: u64) -> u64 {
+        let word = victim.arrival();
+        if self.form == Form::Bucket || self.on_full == OnFull::Lenient || word <= floor {
+            return word;
+        }
+        let others = (0..self.group).map(|i| words.load(self.slot_at(group, i), Acquire));
+        others.fold(word, |owed, time| {
+            self.form.tighter(owed, time >> ARRIVAL_SHIFT)
+        })
     }
 
     /// Decides between several claims for the group's key, beginning with the

@@ -236,6 +236,25 @@ impl Form {
         }
     }
 
+    /// A word that promises no more than either of these, the first of which
+    /// is live.
+    pub fn tighter(&self, word: u64, other: u64) -> u64 {
+        match self {
+            Form::Bucket => word.max(other),
+            Form::Fixed => word.max(other) & !COUNT | (word & COUNT).max(other & COUNT),
+            Form::Sliding(slices) => {
+                let number = (word >> slices.width()).max(other >> slices.width());
+                let (word, other) = (slices.counts(word, number), slices.counts(other, number));
+                let larger = |counts: u64, place: u32| {
+                    let count = slices.most() << (place * u32::from(slices.bits));
+                    counts - (counts & count) + (counts & count).max(other & count)
+                };
+                let counts = (0..u32::from(slices.counts)).fold(word, larger);
+                (number << slices.width()) + counts
+            }
+        }
+    }
+
     /// The word after tokens came back: never more than were spent, and those
     /// first that would come back soonest anyhow.
     pub fn give_back(&self, word: u64, mut amount: u64, now: u64) -> u64 {
@@ -580,10 +599,11 @@ mod tests {
         }
 
         /// Whatever a region's words hold, nothing overflows, and a word that is
-        /// bumped is another one and promises no more.
+        /// bumped is another one and promises no more; nor does one of two.
         #[test]
         fn hostile_words_are_read_without_harm(
             word in 0u64..1 << 63,
+            other in 0u64..1 << 63,
             period: u64,
             count: u64,
             ns: u64,
@@ -606,6 +626,12 @@ mod tests {
                 let bumped = form.bump(word);
                 prop_assert!(bumped > word);
                 prop_assert!(rule.remaining(bumped, now) <= rule.remaining(word, now));
+                let both = form.tighter(word, other);
+                prop_assert!(both >= word.max(other));
+                if word.min(other) > form.floor(now) {
+                    let least = rule.remaining(word, now).min(rule.remaining(other, now));
+                    prop_assert!(rule.remaining(both, now) <= least);
+                }
             }
         }
     }
