@@ -12,10 +12,11 @@
 //! paused or dead), comes to an answer. Memory is sequentially consistent in
 //! this model; the loom models check the orderings.
 
+mod small_worlds;
+
 use forebay::internals::limiter::{Answer, Form, OnFull, Rule, Table, Witness};
 use forebay::internals::Words;
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 /// A word that ends the code quickly: the key's own slot, live and full.
@@ -403,62 +404,11 @@ impl World<'_> {
 
     /// Searches everything that can be reached; returns how many states.
     fn search(&self) -> usize {
-        let first = self.first();
-        let mut seen = HashSet::new();
-        seen.insert(digest(&first));
-        let mut open = vec![first];
-        let mut next = Vec::new();
-        while let Some(state) = open.pop() {
-            self.check(&state);
-            self.next(&state, &mut next);
-            for state in next.drain(..) {
-                if seen.insert(digest(&state)) {
-                    open.push(state);
-                }
-            }
-        }
-        println!("{} states", seen.len());
-        seen.len()
-    }
-}
-
-/// 128 bits stand for a state: a search of 10^8 states misses one with
-/// probability 10^-22.
-fn digest(state: &State) -> u128 {
-    use std::hash::{Hash, Hasher};
-    let mut halves = [
-        Mix(1, 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
-        Mix(2, 0xc2b2_ae3d_27d4_eb4f_a5a3_c4f7_d9e8_b6c3),
-    ];
-    for half in &mut halves {
-        state.hash(half);
-    }
-    u128::from(halves[0].finish()) << 64 | u128::from(halves[1].finish())
-}
-
-/// A fast mixing hasher over whole words.
-struct Mix(u64, u128);
-
-impl std::hash::Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        let mixed = u128::from(self.0 ^ n).wrapping_add(1).wrapping_mul(self.1);
-        self.0 = (mixed as u64).rotate_left(29) ^ (mixed >> 64) as u64;
-    }
-
-    fn write_usize(&mut self, n: usize) {
-        self.write_u64(n as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+        small_worlds::search(
+            self.first(),
+            |state| self.check(state),
+            |state, into| self.next(state, into),
+        )
     }
 }
 

@@ -38,7 +38,7 @@ pub struct How {
 const LAYERS: [Layer; 7] = [
     (
         "search",
-        "all interleavings of the slot table and of permits in small worlds",
+        "all interleavings of the slot table, of rates and of permits in small worlds",
         search,
     ),
     (
@@ -103,6 +103,8 @@ fn search(_: &How) -> Result<()> {
             "forebay",
             "--test",
             "table_search",
+            "--test",
+            "rates_search",
             "--test",
             "permits_search",
         ])

@@ -643,8 +643,13 @@ pub mod internals {
     pub mod refused {
         pub use crate::limiter::refused::*;
     }
-    pub use super::rule::{Rule, TICKS};
+    pub use super::rule::{ticks_of, Rule, TICKS};
+    pub use super::shape::Shape;
     pub use super::table::*;
+    /// Names, and the rates of each.
+    pub mod tiers {
+        pub use crate::limiter::tiers::*;
+    }
     pub use super::window::{Form, Slices};
     pub use super::{AT_STATS, AT_TABLES};
 }

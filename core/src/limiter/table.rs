@@ -355,7 +355,9 @@ impl Table {
 
     /// Takes back what a call wrote a moment ago: gives as much back as `amount`
     /// says if the slot still is the same key's, in the same residence. False if
-    /// it is not, or if the clock has passed what was written.
+    /// it is not, or if the clock has passed what was written. A bucket has
+    /// regained the time since then: were that given back as well, more than its
+    /// burst could be used by who charged it meanwhile and who comes next.
     pub fn undo<W: Words>(
         &self,
         words: &W,
@@ -364,6 +366,11 @@ impl Table {
         amount: impl Fn(u64) -> u64,
     ) -> bool {
         let floor = self.form.floor(now);
+        let regained = match self.form {
+            Form::Bucket => now.saturating_sub(entry.now),
+            _ => 0,
+        };
+        let amount = |word| amount(word).saturating_sub(regained);
         for turn in 0..TURNS {
             let time = words.load(entry.at, Acquire);
             let label = words.load(entry.at + 1, Acquire);

@@ -288,8 +288,7 @@ impl<'a> Request<'a> {
             *then = match asked.rule.form {
                 Form::Bucket if asked.arrival < slowest && self.count > 1 => 0,
                 Form::Bucket => slowest,
-                _ if asked.due().is_some_and(|at| at >= due) => asked.arrival,
-                _ => 0,
+                _ => asked.rule.word_of_place(due),
             };
         }
         then

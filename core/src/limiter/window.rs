@@ -281,12 +281,31 @@ impl Form {
         }
     }
 
-    /// Whether tokens that a word counted are still among those of a later one.
+    /// Whether the tokens that made a word are still among those of a later one.
     pub fn counts_those_of(&self, later: u64, word: u64) -> bool {
         match self {
+            Form::Bucket => true,
             Form::Fixed => later >> END_SHIFT == word >> END_SHIFT,
-            // Those that are too old are not given back.
-            _ => true,
+            Form::Sliding(slices) => {
+                let passed = (later >> slices.width()).saturating_sub(word >> slices.width());
+                passed < u64::from(slices.counts)
+            }
+        }
+    }
+
+    /// The word, but for what it counts, of a place at a time to come, in ticks;
+    /// 0 if no place begins then.
+    pub fn word_of_place(&self, window: Window, due: u64) -> u64 {
+        let ns = nanoseconds(due);
+        match self {
+            Form::Bucket => 0,
+            Form::Fixed if ns.is_multiple_of(MILLISECOND) => {
+                (ns / MILLISECOND + window.milliseconds()) << END_SHIFT
+            }
+            Form::Sliding(slices) if ns.is_multiple_of(slices.length) => {
+                slices.number(ns) << slices.width()
+            }
+            _ => 0,
         }
     }
 

@@ -1,0 +1,643 @@
+//! Windows, several rates and changes of rates in small worlds: every
+//! interleaving, every pause and every death, and every script of reservations
+//! that are cancelled. The bounds are checked from their definitions.
+//!
+//! `table_search.rs` is about the protocol of the slots; the words of a window
+//! are under the same one, and here it is asked whether they are counted
+//! rightly by it.
+
+mod small_worlds;
+
+use forebay::internals::limiter::{
+    ticks_of, Answer, Entry, Form, OnFull, Rule, Slices, Table, Witness, TICKS,
+};
+use small_worlds::{run, search, Answered, Step, Stepped};
+
+impl Witness for Step<'_> {
+    fn evicting_live(&self, label: u64) {
+        self.evicts(label);
+    }
+
+    fn clock(&self) -> u64 {
+        self.now()
+    }
+
+    fn starting_over(&self, now: u64) {
+        self.starts_over(now);
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const MS: u64 = 1_000_000;
+/// Ticks of a token of a bucket.
+const TOKEN: u64 = 1000;
+
+/// A minute in three slices, each of 20 seconds.
+fn sliding(limit: u64) -> Rule {
+    let slices = Slices::new(MINUTE, 8).expect("room");
+    window(Form::Sliding(slices), limit)
+}
+
+fn fixed(limit: u64) -> Rule {
+    window(Form::Fixed, limit)
+}
+
+fn window(form: Form, limit: u64) -> Rule {
+    Rule {
+        form,
+        increment: MINUTE * TICKS,
+        burst: limit,
+    }
+}
+
+fn bucket(burst: u64) -> Rule {
+    Rule::bucket(TOKEN, burst)
+}
+
+/// What a call asks for: a key, and so many tokens of each rate.
+type Call = (u64, u64);
+
+/// What was admitted: tokens, and by each rate the clock's reading that it was
+/// decided by and the word that it made.
+type Grant = (u64, Vec<(u64, u64)>);
+
+/// More operations than any call has.
+const MANY: usize = 10_000;
+
+/// Times that a call starts over before it gives up, as the real one does later.
+const ROUNDS: usize = 2;
+
+#[derive(Clone, Hash)]
+struct Process {
+    /// The calls to come, and the present one.
+    calls: Vec<Call>,
+    /// When it read the clock for the present one.
+    now: Option<u64>,
+    answers: Vec<Answered>,
+    rounds: usize,
+}
+
+#[derive(Clone, Default, Hash)]
+struct Key {
+    grants: Vec<Grant>,
+    /// Tokens of calls that gave up in the middle.
+    given_up: u64,
+    evictions: u64,
+}
+
+#[derive(Clone, Hash)]
+struct State {
+    memory: Vec<u64>,
+    clock: u64,
+    jumps: u64,
+    processes: Vec<Process>,
+    keys: Vec<Key>,
+}
+
+struct World<'a> {
+    on_full: OnFull,
+    slots: usize,
+    /// One for each table.
+    rules: &'a [Rule],
+    /// Calls made two minutes before the search begins, so that there are slots.
+    before: &'a [Call],
+    start: u64,
+    /// How far the clock jumps, and how often.
+    jump: u64,
+    jumps: u64,
+    calls: &'a [&'a [Call]],
+}
+
+impl World<'_> {
+    fn table(&self, rate: usize) -> Table {
+        Table {
+            at: rate * 2 * self.slots,
+            slots: 16,
+            group: self.slots,
+            on_full: self.on_full,
+            form: self.rules[rate].form,
+        }
+    }
+
+    /// Charges one rate, as `Limiter::charge` does: who has slept asks a window
+    /// again at the clock's reading.
+    fn charge(&self, step: &Step<'_>, rate: usize, (key, cost): Call, now: u64) -> Option<Entry> {
+        let (table, rule) = (self.table(rate), &self.rules[rate]);
+        let (group, amount) = (table.small_group(key), rule.amount(cost)?);
+        let decide = |word, now| rule.charge(word, now, amount);
+        match table.advance(step, &group, now, decide, step) {
+            Ok(entry) => Some(entry),
+            Err(Answer::Refused(word)) if rule.form != Form::Bucket => {
+                let later = step.now();
+                if later <= now || decide(word, later).is_none() {
+                    return None;
+                }
+                table.advance(step, &group, later, decide, step).ok()
+            }
+            Err(answer) => {
+                assert_ne!(answer, Answer::Contended, "stuck");
+                None
+            }
+        }
+    }
+
+    /// Charges all rates or none, as `hold` does: looks at all of them, charges
+    /// the one with the least to spare first, and gives back if one refuses.
+    fn hold(&self, step: &Step<'_>, call: Call, now: u64) -> Option<Vec<Entry>> {
+        if self.rules.len() == 1 {
+            return Some(vec![self.charge(step, 0, call, now)?]);
+        }
+        let (key, cost) = call;
+        let mut order = Vec::new();
+        for (rate, rule) in self.rules.iter().enumerate() {
+            let table = self.table(rate);
+            let word = table.arrival(step, &table.small_group(key));
+            if rule.book(word, now, rule.amount(cost)?).0 > now {
+                return None;
+            }
+            order.push((rule.remaining(word, now), rate));
+        }
+        order.sort_unstable();
+        let mut entries: Vec<Option<Entry>> = vec![None; order.len()];
+        for (_, rate) in order {
+            entries[rate] = self.charge(step, rate, call, now);
+            if entries[rate].is_none() {
+                self.undo(step, cost, &entries);
+                return None;
+            }
+        }
+        entries.into_iter().collect()
+    }
+
+    fn undo(&self, step: &Step<'_>, cost: u64, entries: &[Option<Entry>]) {
+        let now = step.now();
+        for (rate, entry) in entries.iter().enumerate() {
+            if let Some(entry) = entry {
+                let rule = &self.rules[rate];
+                let amount = rule.amount(cost).expect("it was charged");
+                let returns = |word| rule.returns(word, entry.arrival, amount, now);
+                self.table(rate).undo(step, entry, now, returns);
+            }
+        }
+    }
+
+    fn run(&self, state: &State, process: &Process, left: usize) -> Stepped<Option<Vec<Entry>>> {
+        let (call, now) = (process.calls[0], process.now.expect("it has begun"));
+        let memory = state.memory.clone();
+        run(memory, state.clock, &process.answers, left, |step| {
+            self.hold(step, call, now)
+        })
+    }
+
+    fn search(&self) -> usize {
+        let calls = || self.calls.iter().flat_map(|calls| calls.iter());
+        let keys = calls().map(|(key, _)| key + 1).max().expect("some calls");
+        let process = |calls: &&[Call]| Process {
+            calls: calls.to_vec(),
+            now: None,
+            answers: Vec::new(),
+            rounds: 0,
+        };
+        let mut memory = vec![0; 2 * self.slots * self.rules.len()];
+        let then = self.start - 2 * MINUTE * TICKS;
+        for call in self.before {
+            memory = run(memory, then, &[], MANY, |step| self.hold(step, *call, then)).memory;
+        }
+        let first = State {
+            memory,
+            clock: self.start,
+            jumps: self.jumps,
+            processes: self.calls.iter().map(process).collect(),
+            keys: vec![Key::default(); keys as usize],
+        };
+        search(
+            first,
+            |state| self.check(state),
+            |state, into| self.next(state, into),
+        )
+    }
+
+    /// All states one step on.
+    fn next(&self, state: &State, into: &mut Vec<State>) {
+        if state.jumps > 0 {
+            let mut later = state.clone();
+            later.clock += self.jump;
+            later.jumps -= 1;
+            into.push(later);
+        }
+        let processes = 0..state.processes.len();
+        into.extend(processes.filter_map(|i| self.step(state, i)));
+    }
+
+    fn step(&self, state: &State, i: usize) -> Option<State> {
+        let process = &state.processes[i];
+        let (key, cost) = *process.calls.first()?;
+        let mut next = state.clone();
+        if process.now.is_none() {
+            next.processes[i].now = Some(state.clock);
+            return Some(next);
+        }
+        let stepped = self.run(state, process, 1);
+        if let Some(label) = stepped.evicted {
+            next.keys[(label >> 21) as usize].evictions += 1;
+        }
+        next.memory = stepped.memory;
+        let moved = &mut next.processes[i];
+        let (times, started, now) = stepped.started;
+        // What came before is forgotten by a call of one rate.
+        let rounds = match self.rules.len() {
+            1 => process.rounds + times.saturating_sub(1),
+            rates => times.saturating_sub(rates),
+        };
+        if stepped.end.is_none() && rounds <= ROUNDS {
+            moved.answers = stepped.answers;
+            if self.rules.len() == 1 && times > 0 {
+                moved.answers.drain(..started);
+                moved.now = Some(now);
+                moved.rounds = rounds;
+            }
+            return Some(next);
+        }
+        moved.answers.clear();
+        moved.now = None;
+        moved.rounds = 0;
+        moved.calls.remove(0);
+        if let Some(Some(entries)) = stepped.end {
+            let words = entries.iter().map(|entry| (entry.now, entry.arrival));
+            next.keys[key as usize].grants.push((cost, words.collect()));
+            // Their order says nothing.
+            next.keys[key as usize].grants.sort_unstable();
+        } else if stepped.end.is_none() {
+            next.keys[key as usize].given_up += cost;
+        }
+        Some(next)
+    }
+
+    fn check(&self, state: &State) {
+        let evictions: u64 = state.keys.iter().map(|key| key.evictions).sum();
+        for (key, seen) in state.keys.iter().enumerate() {
+            for (rate, rule) in self.rules.iter().enumerate() {
+                let mut extra = 0;
+                if self.on_full == OnFull::Lenient && evictions > 0 {
+                    // Each live eviction of the key gives a fresh burst; a call
+                    // that slept through one may spend what it saw before.
+                    extra = seen.evictions * rule.burst + state.processes.len() as u64;
+                }
+                let grants: Vec<_> = seen.grants.iter().map(|(n, at)| (*n, at[rate])).collect();
+                let admitted = within(rule, &grants);
+                assert!(
+                    admitted <= rule.burst + extra,
+                    "key {key} was granted {admitted} of rate {rate}: {grants:?}, {} evictions, \
+                     memory {:x?}",
+                    seen.evictions,
+                    state.memory
+                );
+            }
+            self.check_losses(state, key as u64);
+        }
+        // Left alone, everybody comes to an end.
+        for process in state
+            .processes
+            .iter()
+            .filter(|process| process.now.is_some())
+        {
+            assert!(self.run(state, process, MANY).end.is_some());
+        }
+    }
+
+    /// A key that is not crowded lacks at most what it was granted and what
+    /// those took who are in the middle of a call, or died there; and nothing
+    /// once time has passed.
+    fn check_losses(&self, state: &State, key: u64) {
+        if self.slots + 1 < state.keys.len() {
+            return;
+        }
+        let seen = &state.keys[key as usize];
+        let begun = state
+            .processes
+            .iter()
+            .filter(|process| process.now.is_some());
+        let calls = begun.map(|process| process.calls[0]);
+        let in_hand: u64 = calls.filter(|call| call.0 == key).map(|call| call.1).sum();
+        for (rate, rule) in self.rules.iter().enumerate() {
+            let table = self.table(rate);
+            let memory = state.memory.clone();
+            let looked = run(memory.clone(), state.clock, &[], MANY, |step| {
+                table.arrival(step, &table.small_group(key))
+            });
+            let left = rule.remaining(looked.end.expect("it ends"), state.clock);
+            let least = least_left(rule, rate, &seen.grants, state.clock);
+            assert!(
+                left + in_hand + seen.given_up >= least,
+                "rate {rate}: key {key} has {left} and not {least}: {memory:x?}"
+            );
+            let later = state.clock + 3 * MINUTE * TICKS;
+            let all = run(memory, later, &[], MANY, |step| {
+                self.charge(step, rate, (key, rule.burst), later)
+            });
+            assert!(all.end.flatten().is_some(), "rate {rate}: lost for good");
+        }
+    }
+}
+
+/// What is left where nobody but those who were granted something took it.
+fn least_left(rule: &Rule, rate: usize, grants: &[Grant], clock: u64) -> u64 {
+    let granted = || grants.iter().map(|(tokens, at)| (at[rate].0, *tokens));
+    if rule.form == Form::Fixed {
+        // Who slept counts in the window that has begun meanwhile.
+        let ends = || {
+            grants
+                .iter()
+                .map(|(tokens, at)| (at[rate].1 >> 24, *tokens))
+        };
+        let last = ends().map(|(end, _)| end).max().unwrap_or(0);
+        let spent = ends()
+            .filter(|(end, _)| *end == last)
+            .map(|(_, tokens)| tokens);
+        return rule.burst.saturating_sub(spent.sum());
+    }
+    if let Form::Sliding(_) = rule.form {
+        // What is given back there comes back, for a while, a little later.
+        let spent = granted().map(|grant| grant.1).sum();
+        return rule.burst.saturating_sub(spent);
+    }
+    let mut granted: Vec<_> = granted().collect();
+    granted.sort_unstable();
+    let charge = |word, (now, tokens)| {
+        let amount = rule.amount(tokens).expect("it was granted");
+        rule.owe(word, now, amount)
+    };
+    rule.remaining(granted.into_iter().fold(0, charge), clock)
+}
+
+/// The most that any interval has of what was granted, {tokens, {when, word}}:
+/// of a window's length, or, of a bucket, less what it regains in it.
+fn within(rule: &Rule, grants: &[(u64, (u64, u64))]) -> u64 {
+    let sum = |is_in: &dyn Fn(u64, u64) -> bool| -> u64 {
+        let inside = grants.iter().filter(|(_, (at, word))| is_in(*at, *word));
+        inside.map(|grant| grant.0).sum()
+    };
+    let most = grants.iter().map(|(_, (from, word))| match rule.form {
+        Form::Sliding(_) => sum(&|at, _| (*from..=from + rule.increment).contains(&at)),
+        // A word says when its window ends, in milliseconds; a new one does not
+        // end before another one could have begun at the end of this.
+        Form::Fixed => {
+            let ends = word >> 24..(word >> 24) + rule.increment / TICKS / MS;
+            sum(&|_, word| ends.contains(&(word >> 24)))
+        }
+        Form::Bucket => {
+            let to = grants
+                .iter()
+                .map(|(_, (to, _))| *to)
+                .filter(|to| to >= from);
+            let above = to.map(|to| {
+                let regained = to - from;
+                let tokens = sum(&|at, _| (*from..=to).contains(&at));
+                (tokens * rule.increment)
+                    .saturating_sub(regained)
+                    .div_ceil(rule.increment)
+            });
+            above.max().unwrap_or(0)
+        }
+    });
+    most.max().unwrap_or(0)
+}
+
+/// Half past the beginning of a slice.
+fn start() -> u64 {
+    ticks_of(150 * SECOND)
+}
+
+const fn seconds(n: u64) -> u64 {
+    n * SECOND * TICKS
+}
+
+/// Callers of one key and a third key that drives them out, slices passing.
+#[test]
+fn strict_sliding_windows_admit_their_limit_in_any_window() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rules: &[sliding(2)],
+        before: &[],
+        start: start(),
+        jump: seconds(15),
+        jumps: 1,
+        calls: &[&[(1, 1), (1, 2)], &[(2, 1), (1, 1)]],
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
+}
+
+/// More keys than slots, so that each newcomer drives somebody out.
+#[test]
+fn strict_sliding_windows_that_are_evicted_come_back_as_tight() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rules: &[sliding(4)],
+        before: &[],
+        start: start(),
+        jump: seconds(25),
+        jumps: 1,
+        calls: &[&[(1, 3), (1, 3)], &[(2, 1), (3, 1)]],
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
+}
+
+#[test]
+fn lenient_sliding_windows_gain_only_what_is_counted() {
+    let states = World {
+        on_full: OnFull::Lenient,
+        slots: 1,
+        rules: &[sliding(2)],
+        before: &[],
+        start: start(),
+        jump: seconds(25),
+        jumps: 1,
+        calls: &[&[(1, 1), (1, 2)], &[(2, 1), (1, 1)]],
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
+}
+
+#[test]
+fn strict_fixed_windows_admit_their_limit_each() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rules: &[fixed(3)],
+        before: &[],
+        start: start() + 3,
+        jump: seconds(35),
+        jumps: 2,
+        calls: &[&[(1, 2), (1, 1)], &[(1, 2)]],
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
+}
+
+#[test]
+fn lenient_fixed_windows_gain_only_what_is_counted() {
+    let states = World {
+        on_full: OnFull::Lenient,
+        slots: 1,
+        rules: &[fixed(2)],
+        before: &[],
+        start: start() + 3,
+        jump: seconds(35),
+        jumps: 1,
+        calls: &[&[(1, 1), (1, 2)], &[(2, 1), (1, 1)]],
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
+}
+
+/// The tighter of two buckets is full again before the other: who looked before
+/// charges it, is refused by the other, and gives back.
+#[test]
+fn two_buckets_are_charged_both_or_neither() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 1,
+        rules: &[bucket(2), Rule::bucket(20 * TOKEN, 3)],
+        before: &[(1, 1)],
+        start: start(),
+        jump: TOKEN * 5 / 2,
+        jumps: 1,
+        calls: &[&[(1, 2)], &[(1, 2)], &[(1, 1)]],
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
+}
+
+/// The same of a window of each form beside a bucket.
+#[test]
+fn a_window_and_a_bucket_are_charged_both_or_neither() {
+    for window in [fixed(2), sliding(2)] {
+        let states = World {
+            on_full: OnFull::Lenient,
+            slots: 1,
+            rules: &[Rule::bucket(seconds(5), 1), window],
+            before: &[(1, 1)],
+            start: start(),
+            jump: seconds(25),
+            jumps: 1,
+            calls: &[&[(1, 1)], &[(1, 1)], &[(1, 1)]],
+        }
+        .search();
+        assert!(states > 10_000, "only {states} states");
+    }
+}
+
+/// A place that was reserved, or tokens that were taken.
+#[derive(Clone, Copy)]
+struct Place {
+    tokens: u64,
+    /// When they were booked and when they act, in ticks, and the word then.
+    booked: u64,
+    due: u64,
+    then: u64,
+}
+
+/// A key's word, and who has a place in it.
+#[derive(Clone)]
+struct Book {
+    word: u64,
+    now: u64,
+    places: Vec<Place>,
+}
+
+/// Every script of a small world: tokens that are taken, taken back, reserved
+/// and cancelled while time passes; how many scripts.
+fn play(rule: &Rule, book: &Book, steps: [u64; 2], left: usize) -> usize {
+    let grants: Vec<_> = book
+        .places
+        .iter()
+        .map(|place| (place.tokens, (place.due, place.then)))
+        .collect();
+    let most = within(rule, &grants);
+    assert!(most <= rule.burst, "{:?}: {most} of {grants:?}", rule.form);
+    if left == 0 {
+        return 1;
+    }
+    let mut scripts = 0;
+    let mut go_on = |book: Book| scripts += play(rule, &book, steps, left - 1);
+    for step in steps {
+        go_on(Book {
+            now: book.now + step,
+            ..book.clone()
+        });
+    }
+    for (tokens, waits) in [(1, false), (1, true), (2, true)] {
+        let amount = rule.amount(tokens).expect("within the limit");
+        let (due, word) = rule.book(book.word, book.now, amount);
+        if due == book.now || waits {
+            let mut next = Book {
+                word,
+                ..book.clone()
+            };
+            next.places.push(Place {
+                tokens,
+                booked: book.now,
+                due,
+                then: word,
+            });
+            go_on(next);
+        }
+    }
+    // The first that may be given up yet, and the last: a reservation before
+    // its time, and what was taken before it would have come back anyhow.
+    let floor = rule.form.floor(book.now);
+    let may = |i: &usize| {
+        let place = &book.places[*i];
+        match place.due > place.booked {
+            true => place.due > book.now,
+            false => place.then > floor,
+        }
+    };
+    let first = (0..book.places.len()).find(may);
+    let last = (0..book.places.len())
+        .rfind(may)
+        .filter(|i| Some(*i) != first);
+    for i in first.into_iter().chain(last) {
+        let mut next = book.clone();
+        let place = next.places.remove(i);
+        if book.word > floor {
+            let amount = rule.amount(place.tokens).expect("it was booked");
+            let mut returns = rule.returns(book.word, place.then, amount, book.now);
+            if rule.form != Form::Bucket && place.due > book.now {
+                // Bindings keep the time only.
+                let then = rule.word_of_place(place.due);
+                assert_eq!(rule.returns(book.word, then, amount, book.now), returns);
+            }
+            if rule.form == Form::Bucket && place.due == place.booked {
+                // As `Table::undo` does.
+                returns = returns.saturating_sub(book.now - place.booked);
+            }
+            next.word = rule.form.give_back(book.word, returns, book.now);
+        }
+        go_on(next);
+    }
+    scripts
+}
+
+#[test]
+fn what_is_given_up_is_never_used_twice() {
+    for (rule, steps) in [
+        (bucket(2), [TOKEN * 3 / 5, TOKEN * 3 / 2]),
+        (fixed(2), [seconds(35), seconds(60)]),
+        (sliding(2), [seconds(15), seconds(45)]),
+    ] {
+        let book = Book {
+            word: 0,
+            now: start(),
+            places: Vec::new(),
+        };
+        let scripts = play(&rule, &book, steps, 8);
+        println!("{:?}: {scripts} scripts", rule.form);
+        assert!(scripts > 10_000, "only {scripts}");
+    }
+}
