@@ -743,7 +743,7 @@ static void run_case(const struct fb_case *the_case) {
     step_number = 0;
     for (size_t at = 0; at < the_case->object_count; at++) {
         if (the_case->objects[at].cannot_be_said) {
-            printf("skipped: \"%s\" (C has no way to say it)\n", the_case->name);
+            printf("left out: \"%s\" (C has no way to say it)\n", the_case->name);
             return;
         }
     }
