@@ -599,7 +599,7 @@ int main() {
             can_be_said = can_be_said && !one.objects[at].cannot_be_said;
         }
         if (!can_be_said) {
-            std::printf("skipped: \"%s\" (the options themselves refuse it)\n", one.name);
+            std::printf("left out: \"%s\" (the options themselves refuse it)\n", one.name);
             continue;
         }
         try {
