@@ -630,6 +630,45 @@ fn what_is_given_up_is_never_used_twice() {
     }
 }
 
+/// What was charged, and regained since, is not given back as well: or two who
+/// came before and after would have more than the burst and the rate.
+#[test]
+fn a_bucket_does_not_get_back_what_it_has_regained() {
+    let (rule, start) = (bucket(2), start());
+    let table = Table {
+        at: 0,
+        slots: 16,
+        group: 1,
+        on_full: OnFull::Strict,
+        form: Form::Bucket,
+    };
+    let group = table.small_group(1);
+    let ended = run(vec![0; 2], start + 600, &[], MANY, |step| {
+        let decide = |word, now| rule.charge(word, now, TOKEN);
+        let charge = |at| table.advance(step, &group, at, decide, step);
+        let first = charge(start).expect("a full bucket");
+        charge(start + 600).expect("one more");
+        assert!(table.undo(step, &first, start + 600, |_| TOKEN));
+        charge(start + 600).expect("what was given back");
+        charge(start + 1599).is_err() && charge(start + 1600).is_ok()
+    });
+    assert_eq!(ended.end, Some(true));
+}
+
+/// A count that is full does not run over into another one.
+#[test]
+fn a_word_that_is_bumped_promises_no_more() {
+    let now = start();
+    for (rule, tokens) in [(sliding(255), 255), (fixed((1 << 24) - 1), (1 << 24) - 1)] {
+        // In the oldest slice that counts, where a slide would be seen.
+        let word = rule.charge(0, now, tokens).expect("all there is");
+        let later = now + seconds(59);
+        let bumped = rule.form.bump(rule.owe(word, later, 0));
+        assert!(bumped > word);
+        assert_eq!(rule.remaining(bumped, later), 0, "{:?}", rule.form);
+    }
+}
+
 /// The rates after so many changes, each of them told by either number.
 fn rates(version: u64) -> Rates {
     Rate::per_second(10 + version).and(Rate::per_day(1_000 + version).burst(5 + version))

@@ -176,8 +176,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "a charge is taken back from whoever has its slot by then",
         file: "limiter/table.rs",
-        from: "if label != entry.label || !slot.is_labelled() || now >= entry.arrival {",
-        to: "if now >= entry.arrival {",
+        from: "if label != entry.label || !slot.is_labelled() || floor >= entry.arrival {",
+        to: "if floor >= entry.arrival {",
         test: (
             "table_search",
             "a_charge_is_not_taken_back_from_another_key",
@@ -186,8 +186,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "twice as much is given back as was spent",
         file: "limiter/table.rs",
-        from: "slot.arrival().saturating_sub(ticks).max(now)",
-        to: "slot.arrival().saturating_sub(2 * ticks).max(now)",
+        from: "let amount = |word| amount(word).saturating_sub(regained);",
+        to: "let amount = |word| (2 * amount(word)).saturating_sub(regained);",
         test: (
             "table_search",
             "charges_are_taken_back_once_while_others_drain_the_bucket",
@@ -206,7 +206,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "an eviction forgets the debt",
         file: "limiter/table.rs",
-        from: "(victim.arrival() + 1).min(LAST_ARRIVAL)",
+        from: "self.form.bump(owed).min(LAST_ARRIVAL)",
         to: "now.min(LAST_ARRIVAL)",
         test: (
             "table_search",
@@ -216,8 +216,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "a missing clamp: a bucket that rests grows beyond its burst",
         file: "limiter/rule.rs",
-        from: "let after = arrival.max(now) + ticks;\n        (after <=",
-        to: "let after = arrival + ticks;\n        (after <=",
+        from: "let after = word.max(now) + amount;\n        (after <=",
+        to: "let after = word + amount;\n        (after <=",
         test: (
             "table_search",
             "strict_newcomers_on_a_table_with_drained_buckets",
@@ -226,8 +226,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         defect: "a missing clamp: a burst from a region's words",
         file: "limiter/rule.rs",
-        from: "burst: burst.clamp(1, LONGEST_REFILL / increment),",
-        to: "burst: burst.max(1),",
+        from: "burst: burst.clamp(1, most),",
+        to: "burst: { let _ = most; burst.max(1) },",
         test: HOSTILE_TABLE,
     },
     Mutant {
@@ -409,6 +409,125 @@ const MUTANTS: &[Mutant] = &[
             "cache_threads",
             "a_disturbed_read_does_not_return_what_expired_meanwhile",
         ),
+    },
+    Mutant {
+        defect: "windows: a sliding one counts one slice too few",
+        file: "limiter/window.rs",
+        from: "match passed < u64::from(self.counts) {",
+        to: "match passed + 1 < u64::from(self.counts) {",
+        test: ("rates_search", "what_is_given_up_is_never_used_twice"),
+    },
+    Mutant {
+        defect: "windows: a place that is no longer counted is given back",
+        file: "limiter/window.rs",
+        from: "passed < u64::from(slices.counts)\n            }",
+        to: "let _ = passed;\n                true\n            }",
+        test: ("rates_search", "what_is_given_up_is_never_used_twice"),
+    },
+    Mutant {
+        defect: "windows: a count runs over when it is bumped",
+        file: "limiter/window.rs",
+        from: "match lowest != 0 && word & lowest == lowest {",
+        to: "match lowest != 0 && word & lowest > lowest {",
+        test: ("rates_search", "a_word_that_is_bumped_promises_no_more"),
+    },
+    Mutant {
+        defect: "windows: a strict newcomer owes what one of them does",
+        file: "limiter/table.rs",
+        from: "if self.form == Form::Bucket || self.on_full == OnFull::Lenient || word <= floor {",
+        to: "if self.form == Form::Bucket || self.on_full == OnFull::Lenient || word.max(floor) > 0 {",
+        test: ("rates_search", "strict_sliding_windows_that_are_evicted_come_back_as_tight"),
+    },
+    Mutant {
+        defect: "reservations: a cancelled one gives all back",
+        file: "limiter/rule.rs",
+        from: "Form::Bucket => amount.saturating_sub(word.saturating_sub(then)),",
+        to: "Form::Bucket => amount,",
+        test: ("rates_search", "what_is_given_up_is_never_used_twice"),
+    },
+    Mutant {
+        defect: "several rates: what a bucket has regained is given back as well",
+        file: "limiter/table.rs",
+        from: "Form::Bucket => now.saturating_sub(entry.now),",
+        to: "Form::Bucket => 0,",
+        test: ("rates_search", "a_bucket_does_not_get_back_what_it_has_regained"),
+    },
+    Mutant {
+        defect: "tiers: the pointer is swung before the record is written",
+        file: "limiter/tiers.rs",
+        from: "for (rate, rule) in rules.iter().enumerate() {\n        let at",
+        to: "let pointer = AT_TIERS + tier * TIER_WORDS + TIER_RULE;\n    let changes = words.load(pointer, Relaxed) >> 8;\n    words.store(pointer, (changes + 1) << 8 | free as u64, Release);\n    for (rate, rule) in rules.iter().enumerate() {\n        let at",
+        test: ("rates_search", "rates_that_change_are_read_whole_whoever_dies"),
+    },
+    Mutant {
+        defect: "tiers: a record is believed without a second look at its pointer",
+        file: "limiter/tiers.rs",
+        from: "if words.load(AT_TIERS + tier * TIER_WORDS + TIER_RULE, Relaxed) == pointer {",
+        to: "if pointer <= u64::MAX {",
+        test: ("rates_search", "records_that_are_used_again_are_not_taken_for_the_old_ones"),
+    },
+    Mutant {
+        defect: "windows: the end of a fixed one is rounded down",
+        file: "limiter/window.rs",
+        from: "ns.saturating_add(self.period).div_ceil(MILLISECOND) << COUNT_BITS",
+        to: "(ns.saturating_add(self.period) / MILLISECOND) << COUNT_BITS",
+        test: ("limiter_algorithms", "a_fixed_window_that_begins_within_a_millisecond_is_no_shorter"),
+    },
+    Mutant {
+        defect: "several rates: nothing is taken back",
+        file: "limiter/together.rs",
+        from: "        request.undo();\n",
+        to: "        let _ = request.cost;\n",
+        test: ("limiter_algorithms", "a_call_that_is_refused_touches_what_it_must_and_leaves_all_as_it_was"),
+    },
+    Mutant {
+        defect: "several rates: charged without a look",
+        file: "limiter/together.rs",
+        from: "    for request in requests.iter_mut() {\n        request.look();\n    }\n",
+        to: "",
+        test: ("limiter_algorithms", "a_call_that_is_refused_touches_what_it_must_and_leaves_all_as_it_was"),
+    },
+    Mutant {
+        defect: "several rates: charged in the wrong order",
+        file: "limiter/together.rs",
+        from: ".min_by_key(|(i, part)| requests[*i].spare(*part));",
+        to: ".max_by_key(|(i, part)| requests[*i].spare(*part));",
+        test: ("limiter_algorithms", "a_call_that_is_refused_touches_what_it_must_and_leaves_all_as_it_was"),
+    },
+    Mutant {
+        defect: "strict groups overlap",
+        file: "limiter/table.rs",
+        from: "OnFull::Strict => (place & !1, place | 1),",
+        to: "OnFull::Strict => (place, (place + 1) & (sets - 1)),",
+        test: ("limiter_flood", "strict_a_flood_gives_no_key_a_token_before_its_rate_does"),
+    },
+    Mutant {
+        defect: "permits: the lease is there before its tag and its holder",
+        file: "permits/words.rs",
+        from: "self.words.store(self.tag_at(record), ask.tag, Relaxed);",
+        to: "self.words.store(at, word.0, Release);\n        self.words.store(self.tag_at(record), ask.tag, Relaxed);",
+        test: ("permits_search", "holders_die_while_leases_expire"),
+    },
+    Mutant {
+        defect: "permits: leases are counted before the lock is had",
+        file: "permits/words.rs",
+        from: "        lock::lock(self.words, self.at + LOCK, witness, false, stuck).ok_or(Refusal::Busy)?;\n        // Read under the lock: the wait for it is not taken from the lease.\n        let now = witness.now();\n        let found = self.look(ask.tag, now, witness);\n",
+        to: "        let now = witness.now();\n        let found = self.look(ask.tag, now, witness);\n        lock::lock(self.words, self.at + LOCK, witness, false, stuck).ok_or(Refusal::Busy)?;\n",
+        test: ("permits_search", "two_who_acquire_and_release_at_once"),
+    },
+    Mutant {
+        defect: "permits: a lease has the generation of the one before",
+        file: "permits/rule.rs",
+        from: "Word(self.0.wrapping_add(MS + 1)).renewed(now, lease)",
+        to: "self.renewed(now, lease)",
+        test: ("permits_search", "leases_that_expire_are_released_and_renewed_too_late"),
+    },
+    Mutant {
+        defect: "refused keys: a text is believed without its mark",
+        file: "limiter/refused.rs",
+        from: "key.filter(|key| not_zero(rehash(key)) == mark);",
+        to: "key.filter(|key| not_zero(rehash(key)) > 0);",
+        test: ("dying_words", "refused_keys_are_told_rightly_whatever_store_or_step_their_noter_stopped_at"),
     },
 ];
 
