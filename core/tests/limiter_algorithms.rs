@@ -239,6 +239,39 @@ fn a_strict_limiter_of_windows_gives_a_flooded_key_nothing() {
 }
 
 #[test]
+fn a_fixed_window_that_begins_within_a_millisecond_is_no_shorter() {
+    let region = region();
+    let options = LimiterOptions::new(Rate::per_minute(3)).algorithm(Algorithm::Fixed);
+    let api = region.limiter("api", options).unwrap();
+    region.advance(Duration::from_micros(7_500)).unwrap();
+    assert!(api.take("a").reset_after >= MINUTE);
+}
+
+/// One limit's last token is asked for twice in a call, so that the second is
+/// refused although a look said yes; the other's table is full, so that whoever
+/// charges it first evicts somebody.
+#[test]
+fn a_call_that_is_refused_touches_what_it_must_and_leaves_all_as_it_was() {
+    let region = region();
+    let drained = region.limiter("drained", Rate::per_minute(2)).unwrap();
+    let options = LimiterOptions::new(Rate::per_minute(50)).max_keys(12);
+    let crowded = region.limiter("crowded", options).unwrap();
+    (0..16u64).for_each(|i| assert!(crowded.allow(i.to_le_bytes())));
+    assert!(drained.allow("a"));
+    let one = || drained.request("a", Charge::default());
+    let new = || crowded.request("new", Charge::default());
+    // The tightest first: the crowded one is not come to.
+    assert!(!take_all(&[new(), one(), one()]).unwrap().0);
+    assert_eq!(drained.peek("a").remaining, 1, "it is given back");
+    assert_eq!(crowded.stats().evicted_live, 0);
+    // And if one is known to refuse none is.
+    assert!(drained.allow("a"));
+    drained.penalize("a", 1);
+    assert!(!take_all(&[new(), one()]).unwrap().0);
+    assert_eq!(crowded.stats().evicted_live, 0);
+}
+
+#[test]
 fn a_disabled_limiter_lets_everything_pass_and_counts_it() {
     let region = region();
     let options = || LimiterOptions::new(Rate::per_minute(1));

@@ -9,8 +9,9 @@
 mod small_worlds;
 
 use forebay::internals::limiter::{
-    ticks_of, Answer, Entry, Form, OnFull, Rule, Slices, Table, Witness, TICKS,
+    ticks_of, tiers, Answer, Entry, Form, OnFull, Rule, Shape, Slices, Table, Witness, TICKS,
 };
+use forebay::{LimiterOptions, Rate, Rates};
 use small_worlds::{run, search, Answered, Step, Stepped};
 
 impl Witness for Step<'_> {
@@ -640,4 +641,273 @@ fn what_is_given_up_is_never_used_twice() {
         println!("{:?}: {scripts} scripts", rule.form);
         assert!(scripts > 10_000, "only {scripts}");
     }
+}
+
+/// What was charged, and regained since, is not given back as well: or two who
+/// came before and after would have more than the burst and the rate.
+#[test]
+fn a_bucket_does_not_get_back_what_it_has_regained() {
+    let (rule, start) = (bucket(2), start());
+    let table = Table {
+        at: 0,
+        slots: 16,
+        group: 1,
+        on_full: OnFull::Strict,
+        form: Form::Bucket,
+    };
+    let group = table.small_group(1);
+    let ended = run(vec![0; 2], start + 600, &[], MANY, |step| {
+        let decide = |word, now| rule.charge(word, now, TOKEN);
+        let charge = |at| table.advance(step, &group, at, decide, step);
+        let first = charge(start).expect("a full bucket");
+        charge(start + 600).expect("one more");
+        assert!(table.undo(step, &first, start + 600, |_| TOKEN));
+        charge(start + 600).expect("what was given back");
+        charge(start + 1599).is_err() && charge(start + 1600).is_ok()
+    });
+    assert_eq!(ended.end, Some(true));
+}
+
+/// A count that is full does not run over into another one.
+#[test]
+fn a_word_that_is_bumped_promises_no_more() {
+    let now = start();
+    for (rule, tokens) in [(sliding(255), 255), (fixed((1 << 24) - 1), (1 << 24) - 1)] {
+        // In the oldest slice that counts, where a slide would be seen.
+        let word = rule.charge(0, now, tokens).expect("all there is");
+        let later = now + seconds(59);
+        let bumped = rule.form.bump(rule.owe(word, later, 0));
+        assert!(bumped > word);
+        assert_eq!(rule.remaining(bumped, later), 0, "{:?}", rule.form);
+    }
+}
+
+/// The rates after so many changes, each of them told by either number.
+fn rates(version: u64) -> Rates {
+    Rate::per_second(10 + version).and(Rate::per_day(1_000 + version).burst(5 + version))
+}
+
+/// A change of rates by who has the creation lock.
+#[derive(Clone, Copy, Hash)]
+enum Change {
+    /// Step by step, and it may die at each.
+    To(u64),
+    /// All that come before this one, while others sleep.
+    AllTo(u64),
+}
+
+#[derive(Clone, Hash)]
+struct Changing {
+    memory: Vec<u64>,
+    /// The last change that is done, and the last that was begun.
+    done: u64,
+    begun: u64,
+    /// Changes to come, of one process after another; the next one begins
+    /// where the first has died, or is done.
+    writers: Vec<Vec<Change>>,
+    answers: Vec<Answered>,
+    readers: Vec<Reader>,
+}
+
+#[derive(Clone, Hash)]
+struct Reader {
+    /// Rates that it is yet to read.
+    reads: Vec<usize>,
+    answers: Vec<Answered>,
+    /// Which change was done when it began.
+    from: u64,
+}
+
+/// Changes of the rates of a limiter with two.
+struct Changes {
+    shape: Shape,
+    /// Whether each change is one of a second tier, too, which the first adds.
+    gold: bool,
+    /// The rules of each change.
+    rules: Vec<[Rule; 2]>,
+}
+
+impl Changes {
+    fn options(&self, version: u64) -> LimiterOptions {
+        let options = LimiterOptions::new(rates(version));
+        match self.gold && version > 0 {
+            true => options.tier("gold", rates(2 * version)),
+            false => options,
+        }
+    }
+
+    /// Which change a rule is of; it must be one.
+    fn version(&self, rate: usize, rule: Rule) -> u64 {
+        let version = self.rules.iter().position(|rules| rules[rate] == rule);
+        version.unwrap_or_else(|| panic!("a mixture: {rule:?}")) as u64
+    }
+
+    fn change(
+        &self,
+        memory: Vec<u64>,
+        answers: &[Answered],
+        left: usize,
+        to: u64,
+    ) -> Stepped<bool> {
+        run(memory, 0, answers, left, |step| {
+            tiers::configure(step, &self.shape, &self.options(to)).expect("good options")
+        })
+    }
+
+    fn read(
+        &self,
+        memory: Vec<u64>,
+        answers: &[Answered],
+        left: usize,
+        rate: usize,
+    ) -> Stepped<Rule> {
+        let read = |step: &Step<'_>| tiers::read(step, 0, rate, Form::Bucket);
+        run(memory, 0, answers, left, read)
+    }
+
+    /// All states one step on.
+    fn next(&self, state: &Changing, into: &mut Vec<Changing>) {
+        if let Some(change) = state.writers.first().and_then(|changes| changes.first()) {
+            let mut next = state.clone();
+            match *change {
+                Change::To(to) => {
+                    next.begun = to;
+                    let stepped = self.change(next.memory, &state.answers, 1, to);
+                    (next.memory, next.answers) = (stepped.memory, stepped.answers);
+                    if stepped.end.is_some() {
+                        next.done = to;
+                        next.finish();
+                    }
+                }
+                Change::AllTo(last) => {
+                    for to in state.done + 1..=last {
+                        next.memory = self.change(next.memory, &[], MANY, to).memory;
+                    }
+                    (next.begun, next.done) = (last, last);
+                    next.finish();
+                }
+            }
+            into.push(next);
+            if state.writers.len() > 1 {
+                let mut without = state.clone();
+                without.writers.remove(0);
+                without.answers.clear();
+                into.push(without);
+            }
+        }
+        for (i, reader) in state.readers.iter().enumerate() {
+            let Some(rate) = reader.reads.first() else {
+                continue;
+            };
+            let mut next = state.clone();
+            let reading = &mut next.readers[i];
+            if reading.answers.is_empty() {
+                reading.from = state.done;
+            }
+            let stepped = self.read(next.memory, &reader.answers, 1, *rate);
+            next.memory = stepped.memory;
+            reading.answers = stepped.answers;
+            if let Some(rule) = stepped.end {
+                let version = self.version(*rate, rule);
+                assert!(
+                    (reading.from..=state.begun).contains(&version),
+                    "read {version}, which was not there any more, or not yet"
+                );
+                reading.answers.clear();
+                reading.reads.remove(0);
+            }
+            into.push(next);
+        }
+    }
+
+    /// Whoever died, what is there is the old or the new, of each rate and each
+    /// tier; and another one can go on.
+    fn check(&self, state: &Changing) {
+        let read = |memory: &Vec<u64>, rate| {
+            let stepped = self.read(memory.clone(), &[], MANY, rate);
+            self.version(rate, stepped.end.expect("it ends"))
+        };
+        for rate in 0..2 {
+            assert!((state.done..=state.begun).contains(&read(&state.memory, rate)));
+        }
+        let gold = run(state.memory.clone(), 0, &[], MANY, |step| {
+            let tier = tiers::find(step, "gold")?;
+            Some(tiers::read(step, tier, 0, Form::Bucket))
+        });
+        if let Some(rule) = gold.end.expect("it ends") {
+            let version = self.version(0, rule);
+            assert!((2 * state.done..=2 * state.begun).contains(&version));
+        } else {
+            assert!(!self.gold || state.done == 0, "the tier is gone");
+        }
+        let memory = self.change(state.memory.clone(), &[], MANY, 99).memory;
+        assert_eq!([read(&memory, 0), read(&memory, 1)], [99, 99]);
+    }
+
+    fn search(&self, writers: &[&[Change]], readers: &[&[usize]]) -> usize {
+        let memory = self.change(vec![0; tiers::WORDS], &[], MANY, 0).memory;
+        let reader = |reads: &&[usize]| Reader {
+            reads: reads.to_vec(),
+            answers: Vec::new(),
+            from: 0,
+        };
+        let first = Changing {
+            memory,
+            done: 0,
+            begun: 0,
+            writers: writers.iter().map(|changes| changes.to_vec()).collect(),
+            answers: Vec::new(),
+            readers: readers.iter().map(reader).collect(),
+        };
+        search(
+            first,
+            |state| self.check(state),
+            |state, into| self.next(state, into),
+        )
+    }
+}
+
+impl Changing {
+    /// The present change is done.
+    fn finish(&mut self) {
+        self.answers.clear();
+        self.writers[0].remove(0);
+        if self.writers[0].is_empty() {
+            self.writers.remove(0);
+        }
+    }
+}
+
+fn changes(gold: bool) -> Changes {
+    let options = LimiterOptions::new(rates(0)).max_keys(1);
+    let shape = Shape::wanted(&options).expect("good options");
+    let rules = (0..200).map(|version| {
+        let [first, second, ..] = shape.rules(&rates(version)).expect("good rates");
+        [first, second]
+    });
+    let rules = rules.collect();
+    Changes { shape, gold, rules }
+}
+
+/// A tier is added and changed beside the default one, and who does it dies.
+#[test]
+fn rates_that_change_are_read_whole_whoever_dies() {
+    let states = changes(true).search(
+        &[&[Change::To(1), Change::To(2)], &[Change::To(3)]],
+        &[&[1]],
+    );
+    assert!(states > 10_000, "only {states} states");
+}
+
+/// So many changes while a reader sleeps that its record is another one.
+#[test]
+fn records_that_are_used_again_are_not_taken_for_the_old_ones() {
+    let states = changes(false).search(
+        &[
+            &[Change::AllTo(62), Change::To(63), Change::To(64)],
+            &[Change::To(65)],
+        ],
+        &[&[1]],
+    );
+    assert!(states > 10_000, "only {states} states");
 }
