@@ -442,7 +442,7 @@ fn strict_sliding_windows_that_are_evicted_come_back_as_tight() {
         start: start(),
         jump: seconds(25),
         jumps: 1,
-        calls: &[&[(1, 3), (1, 3)], &[(2, 1), (3, 1)]],
+        calls: &[&[(1, 3), (1, 2)], &[(2, 1), (3, 1)]],
     }
     .search();
     assert!(states > 10_000, "only {states} states");

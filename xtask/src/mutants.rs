@@ -535,7 +535,7 @@ const MUTANTS: &[Mutant] = &[
         file: "permits/rule.rs",
         from: "Word(self.0.wrapping_add(MS + 1)).renewed(now, lease)",
         to: "self.renewed(now, lease)",
-        test: ("permits_search", "leases_that_expire_are_released_and_renewed_too_late"),
+        test: ("permits_search", "holders_die_and_their_leases_go_to_others"),
     },
     Mutant {
         defect: "refused keys: a text is believed without its mark",
