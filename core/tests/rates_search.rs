@@ -672,7 +672,7 @@ fn a_bucket_does_not_get_back_what_it_has_regained() {
 #[test]
 fn a_word_that_is_bumped_promises_no_more() {
     let now = start();
-    for (rule, tokens) in [(sliding(255), 255), (fixed((1 << 24) - 1), (1 << 24) - 1)] {
+    for (rule, tokens) in [(sliding(255), 255), (fixed((1 << 23) - 1), (1 << 23) - 1)] {
         // In the oldest slice that counts, where a slide would be seen.
         let word = rule.charge(0, now, tokens).expect("all there is");
         let later = now + seconds(59);
