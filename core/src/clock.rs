@@ -1,12 +1,9 @@
 //! A region's clock: nanoseconds since the region was made, the same for all
 //! processes, never going back; or a manual clock that only [`Clock::advance`]
 //! moves, for tests of users and our own.
-//!
-//! They come from `CLOCK_BOOTTIME`, usually by way of [`crate::tsc`].
 
 use crate::region::layout::{AT_EPOCH, AT_MANUAL_NOW};
 use crate::region::sys::boot_clock;
-use crate::tsc::machine;
 use crate::words::{update, Span, Words};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
@@ -25,9 +22,6 @@ const LAST: u64 = u64::MAX >> 2;
 impl Clock {
     /// The clock of the region with this header.
     pub fn new(header: &Span, manual: bool) -> Clock {
-        if !manual {
-            machine::start();
-        }
         Clock {
             epoch: header.load(AT_EPOCH, Relaxed),
             manual: manual.then(|| header.clone()),
@@ -38,18 +32,8 @@ impl Clock {
     #[inline]
     pub fn now(&self) -> u64 {
         match &self.manual {
-            None => machine::now().saturating_sub(self.epoch),
-            Some(header) => header.load(AT_MANUAL_NOW, Acquire).min(LAST),
-        }
-    }
-
-    /// The same by the kernel's own clock, which no processor reads early: not
-    /// before any time that was read before something this thread has seen.
-    #[cold]
-    pub fn now_by_kernel(&self) -> u64 {
-        match &self.manual {
             None => boot_clock().saturating_sub(self.epoch),
-            Some(_) => self.now(),
+            Some(header) => header.load(AT_MANUAL_NOW, Acquire).min(LAST),
         }
     }
 

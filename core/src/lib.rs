@@ -42,7 +42,6 @@ mod hash;
 mod key;
 mod stripes;
 mod timer;
-mod tsc;
 mod words;
 
 pub mod breaker;
@@ -77,7 +76,4 @@ pub mod internals {
     pub use crate::permits::words as permits;
     pub use crate::region::{events, lock};
     pub use crate::words::Words;
-    pub mod tsc {
-        pub use crate::tsc::*;
-    }
 }

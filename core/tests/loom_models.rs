@@ -12,10 +12,9 @@ use forebay::internals::breaker::{self, Observer, Ticket};
 use forebay::internals::limiter::{Answer, Form, OnFull, Rule, Table, Witness};
 use forebay::internals::lock::{self, Owner, Participant, Stuck};
 use forebay::internals::permits::{self, Ask, End, Held, Shard};
-use forebay::internals::{events, tsc, Words};
+use forebay::internals::{events, Words};
 use forebay::{EventKind, State};
 use loom::sync::atomic::{fence, AtomicU64};
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::atomic::Ordering;
@@ -475,76 +474,5 @@ fn the_lease_of_the_dead_goes_to_one() {
         let thread = loom::thread::spawn(move || acquire(&other, 1).is_some());
         let mine = acquire(&words, 2).is_some();
         usize::from(mine) + usize::from(thread.join().unwrap())
-    });
-}
-
-/// A thread's counter, which ticks in nanoseconds and stands where it was put;
-/// the kernel's clock goes by it.
-struct Counter(Cell<u64>);
-
-impl tsc::Source for Counter {
-    fn ticks(&self) -> u64 {
-        self.0.get()
-    }
-
-    fn kernel(&self) -> u64 {
-        self.0.get()
-    }
-
-    fn pair(&self) -> tsc::Pair {
-        tsc::Pair {
-            before: self.0.get(),
-            kernel: self.0.get(),
-            after: self.0.get(),
-        }
-    }
-
-    fn process(&self) -> u64 {
-        1
-    }
-}
-
-/// Who reads the clock while two anchors are made, the second one over the one
-/// being read, has one of them whole: counter and clock agree here, so a mix
-/// would tell another time than the counter's.
-#[test]
-fn an_anchor_that_is_believed_is_never_torn() {
-    const MS: u64 = 1_000_000;
-    explore(3, [800, 4_000], [None, Some(101 * MS)], |exact| {
-        let words = Arc::new(LoomWords::new(tsc::WORDS, exact));
-        tsc::start(&*words, 1, || true);
-        let put = |ms: u64| Counter(Cell::new(ms * MS));
-        for ms in [50, 100] {
-            assert_eq!(tsc::now(&*words, &put(ms)), ms * MS);
-        }
-        let other = words.clone();
-        // The reader is the later thread: loom would miss what the writer
-        // loads before it stores.
-        let reader = loom::thread::spawn(move || tsc::glance(&*other, &put(101)));
-        for ms in [103, 106] {
-            assert_eq!(tsc::now(&*words, &put(ms)), ms * MS);
-        }
-        reader.join().unwrap()
-    });
-}
-
-/// Two threads find an anchor expired: neither waits, both are right, and one
-/// of them has made the next one.
-#[test]
-fn two_who_find_an_anchor_expired_are_both_right() {
-    const MS: u64 = 1_000_000;
-    explore(2, [80, 900], [(103 * MS, 103 * MS)], |exact| {
-        let words = Arc::new(LoomWords::new(tsc::WORDS, exact));
-        tsc::start(&*words, 1, || true);
-        let put = |ms: u64| Counter(Cell::new(ms * MS));
-        for ms in [50, 100] {
-            tsc::now(&*words, &put(ms));
-        }
-        let other = words.clone();
-        let thread = loom::thread::spawn(move || tsc::now(&*other, &put(103)));
-        let mine = tsc::now(&*words, &put(103));
-        let theirs = thread.join().unwrap();
-        assert_eq!(tsc::glance(&*words, &put(104)), Some(104 * MS));
-        (mine, theirs)
     });
 }

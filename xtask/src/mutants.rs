@@ -23,7 +23,6 @@ struct Mutant {
 
 const NO_TORN_READ: (&str, &str) = ("loom_models", "a_believed_read_is_never_torn");
 const NO_TORN_EVENT: (&str, &str) = ("loom_models", "an_event_that_is_read_is_never_torn");
-const NO_TORN_ANCHOR: (&str, &str) = ("loom_models", "an_anchor_that_is_believed_is_never_torn");
 const ONE_TOKEN: (&str, &str) = (
     "loom_models",
     "two_claimers_of_one_key_are_granted_one_token",
@@ -81,20 +80,6 @@ const MUTANTS: &[Mutant] = &[
         from: "header.fence(Acquire);",
         to: "",
         test: NO_TORN_EVENT,
-    },
-    Mutant {
-        defect: "a removed fence: an anchor of the clock is written over before readers are warned",
-        file: "tsc/mod.rs",
-        from: "words.fence(Release);",
-        to: "",
-        test: NO_TORN_ANCHOR,
-    },
-    Mutant {
-        defect: "a removed fence: a reading of the clock checks its anchor too early",
-        file: "tsc/mod.rs",
-        from: "words.fence(Acquire);",
-        to: "",
-        test: NO_TORN_ANCHOR,
     },
     Mutant {
         defect: "a read believes a sequence that is odd",

@@ -459,7 +459,7 @@ impl Limiter {
         let furthest = words.load(AT_FURTHEST, Relaxed).min(2 * LONGEST_REFILL);
         let refill = tiers::longest_refill(words, self.number(table), table.form);
         // Read after the word, so not before whoever set that read it.
-        let now = ticks_of(self.object.region.clock.now_by_kernel()).max(now);
+        let now = ticks_of(self.object.region.clock.now()).max(now);
         table.form.last(now + refill.max(furthest) + SLACK)
     }
 

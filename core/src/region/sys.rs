@@ -287,15 +287,6 @@ pub fn boot_clock() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Whether this thread may read the processor's time stamp counter.
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
-pub fn counter_is_readable() -> bool {
-    let mut access: libc::c_int = 0;
-    // SAFETY: the number outlives the call.
-    let asked = unsafe { libc::prctl(libc::PR_GET_TSC, &mut access) };
-    asked == 0 && access == libc::PR_TSC_ENABLE
-}
-
 /// A number that differs between a process and every child it forks.
 ///
 /// Linux wipes one page in children; noticing that costs one load.
