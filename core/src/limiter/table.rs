@@ -382,7 +382,7 @@ impl Table {
             if label != entry.label || !slot.is_labelled() || floor >= entry.arrival {
                 return false;
             }
-            if slot.arrival() <= floor || self.give_back(words, slot, now, &amount).is_some() {
+            if slot.arrival() <= floor || self.give_back(words, slot, now, amount).is_some() {
                 return true;
             }
             give_way(words, turn);
