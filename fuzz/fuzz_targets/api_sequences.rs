@@ -241,11 +241,24 @@ fn open_object(kind: usize, handles: &mut Handles, script: &mut Script<'_>) {
                         rate: rate(script, &texts[1]),
                     })
                     .collect();
+                let rates: Vec<fb_rate> = (0..script.byte() % 6)
+                    .map(|_| rate(script, &texts[0]))
+                    .collect();
+                let several = script.byte() % 4 == 0;
+                // Most of them what there is, one in four anything.
+                let choice = |script: &mut Script<'_>| match script.byte() % 4 {
+                    0 => script.number() as u32,
+                    n => u32::from(n),
+                };
                 let options = Grown::new(
                     fb_limiter_options {
                         struct_size: 0,
                         reserved: u32::from(script.byte() % 16 == 0),
-                        rate: rate(script, &texts[0]),
+                        rate: if several && script.byte() % 4 > 0 {
+                            std::mem::zeroed()
+                        } else {
+                            rate(script, &texts[0])
+                        },
                         tiers: if script.byte() % 8 == 0 {
                             null()
                         } else {
@@ -257,6 +270,17 @@ fn open_object(kind: usize, handles: &mut Handles, script: &mut Script<'_>) {
                             _ => tiers.len(),
                         },
                         max_keys: script.number(),
+                        rates: if several { rates.as_ptr() } else { null() },
+                        rate_count: match script.byte() % 16 {
+                            0 => usize::MAX,
+                            1 => isize::MAX as usize / size_of::<fb_rate>() + 1,
+                            _ if several => rates.len(),
+                            _ => 0,
+                        },
+                        algorithm: choice(script),
+                        on_full: choice(script),
+                        on_error: choice(script),
+                        flags: choice(script),
                     },
                     script,
                 );

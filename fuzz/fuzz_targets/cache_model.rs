@@ -26,12 +26,18 @@ struct Input {
 }
 
 fuzz_target!(|input: Input| {
-    let region = Region::options().bytes(128 << 10).manual_clock(true).private().unwrap();
+    let region = Region::options()
+        .bytes(128 << 10)
+        .manual_clock(true)
+        .private()
+        .unwrap();
     let options = CacheOptions::new()
         .bytes(32 << 10)
         .max_entries(u64::from(input.entries) + 1)
         .shards(1);
-    let Ok(cache) = region.cache("c", options) else { return };
+    let Ok(cache) = region.cache("c", options) else {
+        return;
+    };
     let mut model: HashMap<u8, (Vec<u8>, Option<u64>)> = HashMap::new();
     for (i, call) in input.calls.iter().enumerate() {
         let now = region.now();
@@ -44,11 +50,19 @@ fuzz_target!(|input: Input| {
                     assert!(live(*expires), "expired");
                 }
             }
-            Call::Set { key, length, ttl_ms } => {
+            Call::Set {
+                key,
+                length,
+                ttl_ms,
+            } => {
                 let value = vec![i as u8; usize::from(length)];
                 let ttl = Duration::from_millis(u64::from(ttl_ms));
                 let options = SetOptions {
-                    ttl: if ttl_ms == 0 { Ttl::Never } else { Ttl::For(ttl) },
+                    ttl: if ttl_ms == 0 {
+                        Ttl::Never
+                    } else {
+                        Ttl::For(ttl)
+                    },
                     ..SetOptions::default()
                 };
                 if cache.set_with([key], &value, options) {
@@ -78,7 +92,9 @@ fuzz_target!(|input: Input| {
                 model.clear();
                 assert!(cache.is_empty());
             }
-            Call::Advance(ms) => region.advance(Duration::from_millis(u64::from(ms))).unwrap(),
+            Call::Advance(ms) => region
+                .advance(Duration::from_millis(u64::from(ms)))
+                .unwrap(),
         }
         let stats = cache.stats();
         assert!(stats.entries <= stats.max_entries && stats.bytes_used <= stats.bytes_capacity);

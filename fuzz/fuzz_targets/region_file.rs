@@ -80,7 +80,9 @@ fn exercise(region: &Region, keys: &[u8]) {
 }
 
 fuzz_target!(|input: Input| {
-    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let folder = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
     let path = folder.path().join("region");
     let bytes = input.instead.as_deref().unwrap_or(valid());
     std::fs::write(&path, bytes).unwrap();
