@@ -496,12 +496,14 @@ const OBJECTS: [Object; 10] = [
     },
 ];
 
-/// The statistics in Rust: the module, its file that has the type, and the type.
-const STATS: [(&str, &str, &str); 4] = [
-    ("region", "mod.rs", "RegionStats"),
-    ("limiter", "verdict.rs", "LimiterStats"),
-    ("cache", "mod.rs", "CacheStats"),
-    ("breaker", "mod.rs", "BreakerStats"),
+/// The statistics in Rust: the kind, the file that has the type, and the type.
+const STATS: [(&str, &str, &str); 6] = [
+    ("region", "region/mod.rs", "RegionStats"),
+    ("limiter", "limiter/verdict.rs", "LimiterStats"),
+    ("window", "limiter/counter.rs", "WindowStats"),
+    ("permits", "permits/mod.rs", "PermitsStats"),
+    ("cache", "cache/mod.rs", "CacheStats"),
+    ("breaker", "breaker/mod.rs", "BreakerStats"),
 ];
 
 const FACES: [(&str, &str); 4] = [
@@ -551,8 +553,8 @@ pub fn parity(check: bool) -> Result<()> {
         }
     }
     let mut figures = 0;
-    for (module, file, stats) in STATS {
-        figures += same_figures(module, file, stats)?;
+    for (kind, file, stats) in STATS {
+        figures += same_figures(kind, file, stats)?;
     }
     let path = root().join("docs/parity.md");
     if !check {
@@ -614,8 +616,8 @@ fn complete(object: &Object) -> Result<()> {
 
 /// Whether each face has every figure of a type of statistics, with a comment
 /// on the line above; how many there are.
-fn same_figures(module: &str, file: &str, stats: &str) -> Result<usize> {
-    let rust = format!("core/src/{module}/{file}");
+fn same_figures(kind: &str, file: &str, stats: &str) -> Result<usize> {
+    let rust = format!("core/src/{file}");
     let rust = between(&rust, &format!("pub struct {stats} {{\n"), "\n}\n")?;
     let figures: Vec<&str> = rust
         .lines()
@@ -624,7 +626,7 @@ fn same_figures(module: &str, file: &str, stats: &str) -> Result<usize> {
         .collect();
     ensure!(!figures.is_empty(), "{stats} has no figures");
 
-    let in_c = format!("fb_{module}_stats");
+    let in_c = format!("fb_{kind}_stats");
     let cpp = "include/forebay.hpp";
     ensure!(
         read(cpp)?.contains(&format!("using {stats} = {in_c};")),
@@ -667,13 +669,13 @@ fn same_figures(module: &str, file: &str, stats: &str) -> Result<usize> {
         }
     }
     // The vectors' runners that name each figure; the others take any.
-    if module != "region" {
+    if kind != "region" {
         for runner in ["ffi/tests/vectors.c", "ffi/tests/vectors.cpp"] {
             let text = read(runner)?;
             for figure in &figures {
                 ensure!(
                     text.contains(&format!("{{\"{figure}\", stats.{figure}}}")),
-                    "{runner}: the stats of a {module} lack {figure}"
+                    "{runner}: the stats of a {kind} lack {figure}"
                 );
             }
         }
