@@ -46,7 +46,7 @@ const TRIES: usize = 4;
 const NOTED_ALL: u64 = 256;
 /// Then one in so many, two to the power of `SAMPLE_BITS`.
 const SAMPLE: u64 = 1 << SAMPLE_BITS;
-const SAMPLE_BITS: u32 = 4;
+const SAMPLE_BITS: u32 = 6;
 
 /// A key that was refused often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct RefusedKey {
     pub mark: u64,
     /// How often it was refused, an estimate: not too low but for what sampling
     /// and races lose. Of a count c that was sampled, two in three are within
-    /// 4·√c.
+    /// 8·√c.
     pub count: u64,
     /// By how much the count may be too high, as keys before it had the entry.
     pub over: u64,
@@ -77,7 +77,7 @@ impl fmt::Display for RefusedKey {
 }
 
 /// Whether to note a refusal before which so many were counted, and with what
-/// weight: each while they are few, then one of 16 in a row for all of them, so
+/// weight: each while they are few, then one of 64 in a row for all of them, so
 /// that a refusal stays as cheap as a refusal is.
 ///
 /// Which one differs from row to row: were it always the same, of two keys that
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_sixteen_in_a_row_is_noted_for_all_of_them() {
+    fn one_of_sixty_four_in_a_row_is_noted_for_all_of_them() {
         assert!((0..NOTED_ALL).all(|previous| sample(previous) == Some(1)));
         for row in NOTED_ALL / SAMPLE..10_000 {
             let noted = (0..SAMPLE).filter_map(|i| sample(row * SAMPLE + i));
