@@ -101,8 +101,7 @@ is written by `cargo xtask bench`; nothing on it is edited by hand.
   forebay's time anew, so it may differ between rows of one operation.
 - With two threads, both work on the same object all the time, which no service does: it shows
   what contention costs.
-- These are first figures. There are no targets in this page yet, and a peer does not always do
-  the same work: what differs is said above each table.
+- A peer does not always do the same work: what differs is said above each table.
 
 {tables}"
     )
