@@ -361,11 +361,19 @@ fn limiter_step(
             });
             assert_eq!(found.collect::<Value>(), step["expect"], "{at}");
         }
+        "tier_stats" => {
+            let found = limiter.tier_stats().into_iter().map(|s| {
+                serde_json::json!({
+                    "tier": s.tier, "admitted": s.admitted, "refused": s.refused, "debts": s.debts,
+                })
+            });
+            assert_eq!(found.collect::<Value>(), step["expect"], "{at}");
+        }
         "stats" => {
             let s = limiter.stats();
             let found = serde_json::json!({
-                "admitted": s.admitted, "refused": s.refused, "evicted_live": s.evicted_live,
-                "unknown_tier": s.unknown_tier, "contended": s.contended, "slots": s.slots,
+                "admitted": s.admitted, "refused": s.refused, "debts": s.debts,
+                "evicted_live": s.evicted_live, "unknown_tier": s.unknown_tier, "contended": s.contended, "slots": s.slots,
             });
             subset(&step["expect"], found, at);
         }

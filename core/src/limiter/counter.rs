@@ -145,12 +145,11 @@ impl WindowCounter {
         let group = self.slots.group(&key);
         let counting = Counting(&self.slots.object);
         let advanced = table.advance(words, &group, now, decide, &counting);
-        let counter = match advanced {
-            Ok(_) => ADMITTED,
-            Err(super::Answer::Contended) => CONTENDED,
-            Err(_) => REFUSED,
+        match advanced {
+            Ok(_) => self.slots.add(0, ADMITTED),
+            Err(super::Answer::Contended) => stripes::add(words, AT_STATS, CONTENDED, 1),
+            Err(_) => self.slots.add(0, REFUSED),
         };
-        stripes::add(words, AT_STATS, counter, 1);
         Ok(match advanced {
             Ok(entry) => Ok(count_of(entry.arrival, entry.now)),
             Err(_) => Err(self.get(key)),

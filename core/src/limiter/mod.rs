@@ -21,7 +21,7 @@ pub use options::{Algorithm, LimiterOptions, OnError, OnFull};
 pub use rate::{Rate, Rates, MOST_RATES};
 pub use refused::RefusedKey;
 pub use together::{take_all, Request, MOST_TOGETHER};
-pub use verdict::{Charge, Limited, LimiterStats, Verdict};
+pub use verdict::{Charge, Limited, LimiterStats, TierStats, Verdict};
 pub use waiting::{Acquire, Reservation};
 
 use crate::region::{Inner, Object};
@@ -30,11 +30,12 @@ use crate::words::{update, Words};
 use crate::{Key, Kind, Result};
 use rule::{ticks_of, Rule, LONGEST_REFILL, TICKS};
 use shape::Shape;
+use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Answer, Entry, Group, Table, Witness, SLOT_WORDS};
-use tiers::Switches;
+use tiers::{Switches, TIERS};
 use verdict::{Asked, SLACK};
 use window::Form;
 
@@ -48,16 +49,30 @@ const AT_BLOCKED_UNTIL: usize = tiers::SPARE;
 const AT_FURTHEST: usize = tiers::SPARE + 1;
 /// Where the statistics are.
 pub const AT_STATS: usize = tiers::WORDS;
+/// Where those of the tiers are, two tiers in each array of counters.
+const AT_TIER_STATS: usize = AT_STATS + stripes::WORDS;
+const _: () = assert!(AT_STATS.is_multiple_of(stripes::STRIPE_WORDS));
 /// Where the sketch of the keys that are refused most is.
-const AT_REFUSED: usize = (AT_STATS + stripes::WORDS).next_multiple_of(8);
+const AT_REFUSED: usize = AT_TIER_STATS + TIERS / 2 * stripes::WORDS;
 /// Where the tables begin.
 pub const AT_TABLES: usize = (AT_REFUSED + refused::WORDS).next_multiple_of(16);
 
+const EVICTED_LIVE: usize = 0;
+const UNKNOWN_TIER: usize = 1;
+const CONTENDED: usize = 2;
+
+/// Of each tier.
 const ADMITTED: usize = 0;
 const REFUSED: usize = 1;
-const EVICTED_LIVE: usize = 2;
-const UNKNOWN_TIER: usize = 3;
-const CONTENDED: usize = 4;
+const DEBTS: usize = 2;
+
+/// Where a statistic of a tier is: an array of counters, and which of them.
+#[inline(always)]
+fn tier_statistic(tier: usize, statistic: usize) -> (usize, usize) {
+    let (array, half) = (tier / 2, tier % 2);
+    let at = AT_TIER_STATS + array * stripes::WORDS;
+    (at, half * stripes::STRIPE_WORDS / 2 + statistic)
+}
 
 /// A limiter in a region: [`Region::limiter`](crate::Region::limiter).
 ///
@@ -243,16 +258,29 @@ impl Limiter {
     /// four and a half years pay off; in a window, as many tokens as it counts:
     /// at least its limit. An unlimited tier has no debts.
     pub fn penalize_with(&self, key: impl Key, charge: Charge<'_>) -> Verdict {
-        self.each(key, charge, |table, group, asked| {
+        let debt = Cell::new(None);
+        let verdict = self.each(key, charge, |table, group, asked| {
             let rule = asked.rule;
             let amount = match rule.form {
                 Form::Bucket => rule.increment.saturating_mul(charge.cost),
                 _ => charge.cost,
             };
             self.reach(rule.tolerance().saturating_add(amount.min(LONGEST_REFILL)));
-            let decide = |word, now| Some(rule.owe(word, now, amount));
-            self.advance(table, group, asked.now, decide)
-        })
+            let took_more = Cell::new(false);
+            let decide = |word, now| {
+                took_more.set(rule.remaining(word, now) < charge.cost);
+                Some(rule.owe(word, now, amount))
+            };
+            let arrival = self.advance(table, group, asked.now, decide);
+            if took_more.get() {
+                debt.set(Some(asked.tier));
+            }
+            arrival
+        });
+        if let Some(tier) = debt.get() {
+            self.add(tier, DEBTS);
+        }
+        verdict
     }
 
     /// Refuses the key everything for this long, at least: a block that ends
@@ -307,14 +335,46 @@ impl Limiter {
     /// Figures since the limiter's creation.
     pub fn stats(&self) -> LimiterStats {
         let sum = |counter| stripes::sum(&self.object.words, AT_STATS, counter);
+        let of_all = |statistic| {
+            let of_each = (0..TIERS).map(|tier| self.tier_sum(tier, statistic));
+            of_each.fold(0, u64::wrapping_add)
+        };
         LimiterStats {
-            admitted: sum(ADMITTED),
-            refused: sum(REFUSED),
+            admitted: of_all(ADMITTED),
+            refused: of_all(REFUSED),
+            debts: of_all(DEBTS),
             evicted_live: sum(EVICTED_LIVE),
             unknown_tier: sum(UNKNOWN_TIER),
             contended: sum(CONTENDED),
             slots: self.table.slots as u64,
         }
+    }
+
+    /// The figures of each tier since the limiter's creation: `default` first,
+    /// then in the order in which the tiers came to be. A request that names no
+    /// tier, or one that does not exist, is in those of `default`. Evictions are
+    /// not told apart: a bucket is a key's, in whatever tier it is asked.
+    pub fn tier_stats(&self) -> Vec<TierStats> {
+        let tiers = tiers::names(&self.object.words).enumerate();
+        let stats = tiers.map(|(tier, name)| TierStats {
+            tier: name,
+            admitted: self.tier_sum(tier, ADMITTED),
+            refused: self.tier_sum(tier, REFUSED),
+            debts: self.tier_sum(tier, DEBTS),
+        });
+        stats.collect()
+    }
+
+    fn tier_sum(&self, tier: usize, statistic: usize) -> u64 {
+        let (at, counter) = tier_statistic(tier, statistic);
+        stripes::sum(&self.object.words, at, counter)
+    }
+
+    /// Adds one to a statistic of a tier; tells what this thread's share was.
+    #[inline]
+    fn add(&self, tier: usize, statistic: usize) -> u64 {
+        let (at, counter) = tier_statistic(tier, statistic);
+        stripes::add(&self.object.words, at, counter, 1)
     }
 
     /// The keys that were refused most since the limiter's creation, or since
@@ -346,7 +406,7 @@ impl Limiter {
             false => self.ask_each(&mut asked, charge.cost, spend),
         };
         if spend {
-            self.count(allowed, &key);
+            self.count(allowed, asked.tier, &key);
         }
         (allowed, asked)
     }
@@ -382,13 +442,14 @@ impl Limiter {
     fn asked(&self, key: &impl Key, charge: Charge<'_>) -> Asked {
         let words = &self.object.words;
         let enabled = !Switches::read(words).is_disabled();
-        let tier = enabled.then(|| self.tier(charge.tier));
-        let rule = self.rule(tier, 0, &self.table);
+        let tier = self.tier(charge.tier);
+        let rule = self.rule(enabled, tier, 0, &self.table);
         let clock = || self.object.region.clock.now();
         let now = ticks_of(charge.now.unwrap_or_else(clock));
         let mut asked = Asked {
             rule,
             tier,
+            enabled,
             group: None,
             arrival: 0,
             now,
@@ -569,13 +630,12 @@ impl Limiter {
     }
 
     #[inline]
-    fn count(&self, allowed: bool, key: &impl Key) {
-        let words = &self.object.words;
+    fn count(&self, allowed: bool, tier: usize, key: &impl Key) {
         if allowed {
-            stripes::add(words, AT_STATS, ADMITTED, 1);
+            self.add(tier, ADMITTED);
             return;
         }
-        let before = stripes::add(words, AT_STATS, REFUSED, 1);
+        let before = self.add(tier, REFUSED);
         if let Some(weight) = refused::sample(before) {
             self.note(key, weight);
         }
@@ -607,10 +667,10 @@ impl Limiter {
 
     /// The rule of a tier's rate; everything passes a limiter that is disabled.
     #[inline]
-    fn rule(&self, tier: Option<usize>, rate: usize, table: &Table) -> Rule {
-        match tier {
-            None => Rule::UNLIMITED,
-            Some(tier) => tiers::read(&self.object.words, tier, rate, table.form),
+    fn rule(&self, enabled: bool, tier: usize, rate: usize, table: &Table) -> Rule {
+        match enabled {
+            true => tiers::read(&self.object.words, tier, rate, table.form),
+            false => Rule::UNLIMITED,
         }
     }
 }

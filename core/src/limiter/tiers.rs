@@ -174,6 +174,17 @@ fn count(words: &impl Words) -> usize {
     (words.load(AT_COUNT, Acquire) as usize).min(TIERS)
 }
 
+/// The names of the tiers, in the order in which they came to be.
+pub fn names(words: &impl Words) -> impl Iterator<Item = String> + '_ {
+    (0..count(words)).map(|tier| {
+        let at = AT_TIERS + tier * TIER_WORDS;
+        let length = words.load(at + TIER_LENGTH, Relaxed) as usize;
+        let mut name = [0; TIER_NAME_BYTES];
+        words.copy_out(at + TIER_NAME, &mut name);
+        String::from_utf8_lossy(&name[..length.min(TIER_NAME_BYTES)]).into_owned()
+    })
+}
+
 /// The number of the tier of this name.
 pub fn find(words: &impl Words, name: &str) -> Option<usize> {
     (0..count(words)).find(|tier| {

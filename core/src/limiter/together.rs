@@ -4,8 +4,8 @@ use super::rate::MOST_RATES;
 use super::table::{Entry, Table};
 use super::verdict::{Asked, Charge, Verdict};
 use super::window::Form;
-use super::{refused, ticks_of, Limiter, ADMITTED, AT_REFUSED, AT_STATS, REFUSED};
-use crate::{stripes, Error, Key, Result};
+use super::{refused, ticks_of, Limiter, ADMITTED, AT_REFUSED, REFUSED};
+use crate::{Error, Key, Result};
 use std::cell::Cell;
 
 /// How many limits one request can be held against.
@@ -47,7 +47,7 @@ impl Limiter {
     pub(super) fn request_of(&self, first: Asked, cost: u64) -> Request<'_> {
         let mut parts = [first; MOST_RATES];
         for (i, table) in self.more.iter().enumerate() {
-            let rule = self.rule(first.tier, i + 1, table);
+            let rule = self.rule(first.enabled, first.tier, i + 1, table);
             parts[i + 1] = Asked {
                 rule,
                 group: first.group.map(|group| self.table.group_in(table, &group)),
@@ -179,13 +179,14 @@ impl<'a> Request<'a> {
 
     /// Counts that all of them were admitted, or not; who refused notes whom.
     fn count(&self, all: bool, this: bool) {
-        let words = &self.limiter.object.words;
+        let tier = self.parts[0].tier;
         if all {
-            stripes::add(words, AT_STATS, ADMITTED, 1);
+            self.limiter.add(tier, ADMITTED);
             return;
         }
-        let before = stripes::add(words, AT_STATS, REFUSED, 1);
+        let before = self.limiter.add(tier, REFUSED);
         if let Some(weight) = refused::sample(before).filter(|_| !this) {
+            let words = &self.limiter.object.words;
             refused::note(words, AT_REFUSED, self.mark, weight, None);
         }
     }

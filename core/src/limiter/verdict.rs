@@ -113,6 +113,8 @@ pub struct LimiterStats {
     pub admitted: u64,
     /// Requests refused.
     pub refused: u64,
+    /// Penalties that took more than was there.
+    pub debts: u64,
     /// Buckets that were not full when another key took their slot.
     pub evicted_live: u64,
     /// Requests that named a tier that does not exist.
@@ -123,6 +125,22 @@ pub struct LimiterStats {
     pub slots: u64,
 }
 
+/// Figures of a tier since its limiter's creation: [`Limiter::tier_stats`].
+///
+/// [`Limiter::tier_stats`]: crate::Limiter::tier_stats
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TierStats {
+    /// The tier's name; `default` for the rate of requests without one.
+    pub tier: String,
+    /// Requests admitted.
+    pub admitted: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Penalties that took more than was there.
+    pub debts: u64,
+}
+
 /// Ticks by which the clocks of two cores may differ, and more.
 pub const SLACK: u64 = 1_000_000_000 * TICKS;
 
@@ -131,8 +149,10 @@ pub const SLACK: u64 = 1_000_000_000 * TICKS;
 pub struct Asked {
     /// The rate of its tier.
     pub rule: Rule,
-    /// The tier; `None` if the limiter is disabled.
-    pub tier: Option<usize>,
+    /// The number of the tier.
+    pub tier: usize,
+    /// Whether the limiter limits anything.
+    pub enabled: bool,
     /// Where its key's bucket is; `None` if nobody needs to know.
     pub group: Option<Group>,
     /// The bucket's arrival time, once known.

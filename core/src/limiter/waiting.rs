@@ -121,7 +121,7 @@ impl Limiter {
         }
         let due = hold(std::slice::from_mut(&mut request), patience);
         if charge.cost > 0 {
-            self.count(due.is_some(), &key);
+            self.count(due.is_some(), first.tier, &key);
         }
         match due {
             Some(due) => Ok(Reservation {
