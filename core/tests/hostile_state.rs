@@ -176,7 +176,10 @@ fn a_forged_lock_word_of_this_very_process_is_a_stopped_holders() {
     let region = manual(&path);
     let options = CacheOptions::new().bytes(64 << 10).max_entries(64);
     let cache = region.cache("pages", options.shards(1)).unwrap();
-    assert!(cache.set("key", "value") && cache.set("other", "kept"));
+    // One in 32 shares the key's stamp and is hidden with it, never all.
+    let others: Vec<String> = (0..16).map(|i| format!("other {i}")).collect();
+    assert!(cache.set("key", "value"));
+    assert!(others.iter().all(|other| cache.set(other, "kept")));
     let words = Words::of(&path);
     let lock = object(&words, 0) + 16;
     let mine = Owner::new(0, words.load(word::SEATS));
@@ -184,9 +187,10 @@ fn a_forged_lock_word_of_this_very_process_is_a_stopped_holders() {
     // Writes answer false, what they hid is hidden, reads go on.
     assert!(!cache.set("key", "new") && !cache.delete("key"));
     assert_eq!(cache.get("key"), None);
-    assert_eq!(cache.get("other").as_deref(), Some(&b"kept"[..]));
+    let found: Vec<_> = others.iter().filter_map(|other| cache.get(other)).collect();
+    assert!(!found.is_empty() && found.iter().all(|value| value == b"kept"));
     cache.clear();
-    assert_eq!(cache.get("other"), None);
+    assert!(others.iter().all(|other| cache.get(other).is_none()));
     // Until this process leaves its seat.
     drop((cache, region));
     let region = manual(&path);
