@@ -83,7 +83,7 @@ impl Key for String {
 }
 
 impl<K: Key + ?Sized> Key for &K {
-    #[inline]
+    #[inline(always)]
     fn with_bytes<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         (**self).with_bytes(use_it)
     }

@@ -14,7 +14,7 @@ pub const STRIPE_WORDS: usize = 8;
 pub const WORDS: usize = STRIPES * STRIPE_WORDS;
 
 /// Adds to a counter of this thread's copy; tells what that was.
-#[inline]
+#[inline(always)]
 pub fn add<W: Words>(words: &W, at: usize, counter: usize, n: u64) -> u64 {
     words.add(at + stripe() * STRIPE_WORDS + counter, n)
 }
@@ -26,18 +26,24 @@ pub fn sum<W: Words>(words: &W, at: usize, counter: usize) -> u64 {
         .fold(0, u64::wrapping_add)
 }
 
-#[inline]
+#[inline(always)]
 fn stripe() -> usize {
     thread_local! {
         static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
     }
-    MINE.with(|mine| {
-        if mine.get() == usize::MAX {
-            static NEXT: AtomicUsize = AtomicUsize::new(0);
-            // Processes start at different places.
-            let first = NEXT.fetch_add(1, Relaxed) + std::process::id() as usize;
-            mine.set(first % STRIPES);
+    match MINE.get() {
+        usize::MAX => {
+            let mine = next();
+            MINE.set(mine);
+            mine
         }
-        mine.get()
-    })
+        mine => mine,
+    }
+}
+
+/// A copy for another thread; processes start at different places.
+#[cold]
+fn next() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    (NEXT.fetch_add(1, Relaxed) + std::process::id() as usize) % STRIPES
 }

@@ -34,6 +34,9 @@ pub trait Words {
     fn fence(&self, order: Ordering);
     /// Tells the processor that we wait for another participant.
     fn spin(&self);
+    /// Tells the processor that the word at `index` is about to be read.
+    #[inline(always)]
+    fn prefetch(&self, _index: usize) {}
 
     /// Copies the bytes from word `at` on into `into`.
     fn copy_out(&self, at: usize, into: &mut [u8]) {
@@ -62,6 +65,13 @@ pub trait Words {
         words_of(bytes)
             .enumerate()
             .all(|(index, word)| self.load(at + index, Ordering::Relaxed) == word)
+    }
+
+    /// Of `count` pairs of words from word `at` on, the number of the first one
+    /// whose second word is `value` under `mask`. Relaxed.
+    #[inline(always)]
+    fn find_pair(&self, at: usize, count: usize, mask: u64, value: u64) -> Option<usize> {
+        (0..count).find(|i| self.load(at + 2 * i + 1, Ordering::Relaxed) & mask == value)
     }
 }
 
@@ -225,6 +235,15 @@ impl Words for Span {
         std::hint::spin_loop();
     }
 
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[inline(always)]
+    fn prefetch(&self, index: usize) {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        let word = std::ptr::from_ref(self.word(index));
+        // SAFETY: a hint, of an address that may be read; SSE is part of x86_64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(word.cast()) };
+    }
+
     #[inline(always)]
     fn copy_out(&self, at: usize, into: &mut [u8]) {
         let words = self.stretch(at, into.len());
@@ -252,6 +271,16 @@ impl Words for Span {
             && words_of(bytes)
                 .zip(words)
                 .all(|(value, word)| word.load(Ordering::Relaxed) == value)
+    }
+
+    #[inline(always)]
+    fn find_pair(&self, at: usize, count: usize, mask: u64, value: u64) -> Option<usize> {
+        for (i, pair) in self.stretch(at, count * 16).chunks_exact(2).enumerate() {
+            if pair[1].load(Ordering::Relaxed) & mask == value {
+                return Some(i);
+            }
+        }
+        None
     }
 }
 

@@ -54,6 +54,9 @@ const REFUND: u64 = 1 << 17;
 /// In a call beside its key: a token is taken that may not be there.
 const PENALTY: u64 = 1 << 18;
 
+/// In a call beside its key: tries the short way first, as a limiter does.
+const HIT: u64 = 1 << 19;
+
 fn key_of(call: u64) -> u64 {
     call & 0xffff
 }
@@ -242,6 +245,11 @@ impl World<'_> {
                 let debt = table.advance(&step, &group, now, decide, &step);
                 debt.map_or_else(|answer| answer, |entry| Answer::Refused(entry.arrival))
             }
+            HIT => match table.hit(&step, &group, rule, ticks, now) {
+                Some(Ok(arrival)) => Answer::Admitted(arrival),
+                Some(Err(arrival)) => Answer::Refused(arrival),
+                None => table.charge(&step, &group, rule, ticks, now, &step),
+            },
             _ => table.charge(&step, &group, rule, ticks, now, &step),
         };
         (step, answer)
@@ -332,6 +340,10 @@ impl World<'_> {
             moved.answers = answers[step.started.get()..].to_vec();
             moved.now = Some(step.now.get());
             moved.rounds = rounds;
+            // Who starts over is on the long way.
+            if step.starts.get() > 0 {
+                moved.calls[0] &= !HIT;
+            }
         } else {
             moved.answers.clear();
             moved.rounds = 0;
@@ -526,6 +538,41 @@ fn strict_sleepers_at_every_step_are_granted_nothing_extra() {
     let schedules = world.pause_each(&world.first(), 0, &[0, 1, 2]);
     println!("{schedules} schedules");
     assert!(schedules > 1_000, "only {schedules} schedules");
+}
+
+/// The same of who sleeps on the short way.
+#[test]
+fn strict_sleepers_on_the_short_way_are_granted_nothing_extra() {
+    let world = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rule: rule(3),
+        jump: 0,
+        jumps: 0,
+        calls: &[&[HIT | 1], &[2], &[3], &[HIT | 1, HIT | 1]],
+        before: &[(1, TOKEN), (9, TOKEN + 5)],
+        start: TOKEN + 10,
+    };
+    let schedules = world.pause_each(&world.first(), 0, &[0, 1, 2]);
+    println!("{schedules} schedules");
+    assert!(schedules > 1_000, "only {schedules} schedules");
+}
+
+/// Callers on the short way and on the long one, while a newcomer evicts them.
+#[test]
+fn strict_the_short_way_and_the_long_one_share_a_bucket() {
+    let states = World {
+        on_full: OnFull::Strict,
+        slots: 2,
+        rule: rule(2),
+        jump: TOKEN,
+        jumps: 0,
+        calls: &[&[HIT | 1], &[HIT | 1], &[2]],
+        before: &[(1, TOKEN), (3, TOKEN), (3, TOKEN)],
+        start: TOKEN,
+    }
+    .search();
+    assert!(states > 10_000, "only {states} states");
 }
 
 /// A charge that is taken back mints nothing, whoever came in between: others

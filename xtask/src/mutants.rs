@@ -174,6 +174,16 @@ const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
+        defect: "the short way charges a slot that was the key's",
+        file: "limiter/table.rs",
+        from: "if !slot.is(group, LIVE) {\n            return None;\n        }",
+        to: "",
+        test: (
+            "table_search",
+            "strict_sleepers_on_the_short_way_are_granted_nothing_extra",
+        ),
+    },
+    Mutant {
         defect: "a charge is taken back from whoever has its slot by then",
         file: "limiter/table.rs",
         from: "if label != entry.label || !slot.is_labelled() || floor >= entry.arrival {",

@@ -88,6 +88,8 @@ pub struct Limiter {
     table: Table,
     /// Those of the second rate and so on.
     more: Arc<[Table]>,
+    /// One rate, of buckets.
+    is_plain: bool,
 }
 
 struct Counting<'a>(&'a Object);
@@ -130,10 +132,12 @@ impl Limiter {
         let shape = Shape::read(&object.geometry).expect("checked when it was opened");
         let mut tables = shape.tables();
         let table = tables.next().expect("at least one rate");
+        let more: Arc<[Table]> = tables.collect();
         Ok(Limiter {
             object: Arc::new(object),
+            is_plain: more.is_empty() && table.form == Form::Bucket,
             table,
-            more: tables.collect(),
+            more,
         })
     }
 
@@ -151,7 +155,10 @@ impl Limiter {
     /// Whether this charge may pass; spends it.
     #[inline]
     pub fn allow_with(&self, key: impl Key, charge: Charge<'_>) -> bool {
-        self.ask(key, charge, true).0
+        match self.hit(&key, &charge) {
+            Some((allowed, _)) => allowed,
+            None => self.ask(key, charge, true).0,
+        }
     }
 
     /// Spends one token of this key's, if there is one, and tells all.
@@ -162,7 +169,10 @@ impl Limiter {
     /// Spends this charge, if the bucket holds it, and tells all. A charge
     /// above the burst is refused for ever and spends nothing.
     pub fn take_with(&self, key: impl Key, charge: Charge<'_>) -> Verdict {
-        let (allowed, asked) = self.ask(key, charge, true);
+        let (allowed, asked) = match self.hit(&key, &charge) {
+            Some(answer) => answer,
+            None => self.ask(key, charge, true),
+        };
         asked.verdict(allowed)
     }
 
@@ -397,7 +407,67 @@ impl Limiter {
         refused::clear(&self.object.words, AT_REFUSED);
     }
 
-    #[inline]
+    /// The short way of most requests: for a limiter of one rate of buckets, that
+    /// blocks nobody now, of a key that has a slot. `None` for any other, and
+    /// nothing is spent.
+    #[inline(always)]
+    fn hit(&self, key: &impl Key, charge: &Charge<'_>) -> Option<(bool, Asked)> {
+        match charge.tier {
+            None => self.hit_in(0, key, charge),
+            Some(name) => self.hit_named(name, key, charge),
+        }
+    }
+
+    #[inline(never)]
+    fn hit_named(&self, tier: &str, key: &impl Key, charge: &Charge<'_>) -> Option<(bool, Asked)> {
+        let tier = tiers::find(&self.object.words, tier)?;
+        self.hit_in(tier, key, charge)
+    }
+
+    /// Compiled anew where the tier is the first one, for speed.
+    #[inline(always)]
+    fn hit_in(&self, tier: usize, key: &impl Key, charge: &Charge<'_>) -> Option<(bool, Asked)> {
+        let words = &self.object.words;
+        if !self.is_plain || charge.cost == 0 || Switches::read(words).is_disabled() {
+            return None;
+        }
+        let rule = tiers::bucket(words, tier)?;
+        let amount = rule.amount(charge.cost)?;
+        let group = self.group(key);
+        let now = match charge.now {
+            Some(now) => now,
+            None => {
+                // They arrive while the clock is read.
+                self.table.prefetch(words, &group);
+                self.object.region.clock.now()
+            }
+        };
+        let now = ticks_of(now);
+        if words.load(AT_BLOCKED_UNTIL, Relaxed) > now {
+            return None;
+        }
+        let (allowed, arrival) = match self.table.hit(words, &group, &rule, amount, now)? {
+            Ok(arrival) => (true, arrival),
+            Err(arrival) => (false, arrival),
+        };
+        let asked = Asked {
+            rule,
+            tier,
+            enabled: true,
+            group: None,
+            arrival,
+            now,
+            amount: Some(amount),
+            blocked: 0,
+        };
+        if !allowed && asked.is_doubtful(&self.table) {
+            return None;
+        }
+        self.count(allowed, tier, key);
+        Some((allowed, asked))
+    }
+
+    #[inline(never)]
     fn ask(&self, key: impl Key, charge: Charge<'_>, spend: bool) -> (bool, Asked) {
         let mut asked = self.asked(&key, charge);
         let spend = spend && charge.cost > 0;
@@ -473,7 +543,7 @@ impl Limiter {
         asked.group.filter(|_| !asked.rule.is_unlimited())
     }
 
-    #[inline]
+    #[inline(always)]
     fn group(&self, key: &impl Key) -> Group {
         let hasher = &self.object.region.hasher;
         self.table.group(key.with_bytes(|key| hasher.hash(key)))
@@ -629,7 +699,7 @@ impl Limiter {
         raise(&self.object.words, AT_FURTHEST, ticks);
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&self, allowed: bool, tier: usize, key: &impl Key) {
         if allowed {
             self.add(tier, ADMITTED);

@@ -123,9 +123,19 @@ impl Rule {
     /// below stays in range.
     #[inline]
     pub fn from_words(form: Form, increment: u64, burst: u64) -> Rule {
-        match (form, increment.checked_mul(burst)) {
-            (Form::Bucket, Some(1..=LONGEST_REFILL)) => Rule::bucket(increment, burst),
-            _ => Rule::clamped(form, increment, burst),
+        match form {
+            Form::Bucket => Rule::read_bucket(increment, burst),
+            _ => None,
+        }
+        .unwrap_or_else(|| Rule::clamped(form, increment, burst))
+    }
+
+    /// The same of a bucket, if its words are as they should be.
+    #[inline(always)]
+    pub fn read_bucket(increment: u64, burst: u64) -> Option<Rule> {
+        match increment.checked_mul(burst) {
+            Some(1..=LONGEST_REFILL) => Some(Rule::bucket(increment, burst)),
+            _ => None,
         }
     }
 
@@ -169,7 +179,7 @@ impl Rule {
     }
 
     /// The word after a request of this amount at `now`, or `None` if refused.
-    #[inline]
+    #[inline(always)]
     pub fn charge(&self, word: u64, now: u64, amount: u64) -> Option<u64> {
         if self.form != Form::Bucket {
             return self.charge_window(word, now, amount);

@@ -187,7 +187,7 @@ impl Table {
     /// The group of a key. Strict groups do not overlap: what evicts a key has
     /// then looked at every slot where the key may come back, and none of them
     /// is fuller. Lenient groups do, so that crowds spread.
-    #[inline]
+    #[inline(always)]
     pub fn group(&self, hash: Hash) -> Group {
         let sets = self.slots / SET;
         let place = hash.place as usize & (sets - 1);
@@ -268,6 +268,46 @@ impl Table {
         let decide = |arrival, now| rule.charge(arrival, now, amount);
         self.advance(words, group, now, decide, witness)
             .map_or_else(|answer| answer, |entry| Answer::Admitted(entry.arrival))
+    }
+
+    /// Asks the memory for the slots of a group, and does not wait for them.
+    #[inline(always)]
+    pub fn prefetch<W: Words>(&self, words: &W, group: &Group) {
+        for set in [group.first, group.second] {
+            words.prefetch(set);
+            words.prefetch(set + SET);
+        }
+    }
+
+    /// What the first turn of [`Table::advance`] does if the key has a slot and
+    /// nobody is faster: the arrival time that was written, or the one that was
+    /// refused. `None` in any other case, and nothing was written.
+    #[inline(always)]
+    pub fn hit<W: Words>(
+        &self,
+        words: &W,
+        group: &Group,
+        rule: &Rule,
+        amount: u64,
+        now: u64,
+    ) -> Option<Result<u64, u64>> {
+        let live = group.fingerprint | LIVE;
+        let in_set = |set, count| words.find_pair(set, count, !VERSION, live);
+        let index = match in_set(group.first, self.group.min(SET)) {
+            Some(index) => index,
+            None => SET + in_set(group.second, self.group.saturating_sub(SET))?,
+        };
+        // Again, and time first.
+        let slot = self.read(words, group, index);
+        if !slot.is(group, LIVE) {
+            return None;
+        }
+        let Some(after) = rule.charge(slot.arrival(), now, amount) else {
+            return Some(Err(slot.arrival()));
+        };
+        let after = after.min(LAST_ARRIVAL);
+        let exchange = words.cas(slot.at, slot.time, with_arrival(slot.time, after));
+        exchange.ok().map(|_| Ok(after))
     }
 
     /// Moves the key's arrival time on to what `decide` makes of it and of the

@@ -210,6 +210,16 @@ pub fn read(words: &impl Words, tier: usize, rate: usize, form: Form) -> Rule {
     attempt(words, tier, rate, form).1
 }
 
+/// The rule of a tier's first rate, if it is a bucket with a limit and nobody
+/// changes it meanwhile.
+#[inline(always)]
+pub fn bucket(words: &impl Words, tier: usize) -> Option<Rule> {
+    let (pointer, record) = record(words, tier);
+    let at = AT_RULES + record * RULE_WORDS;
+    let rule = Rule::read_bucket(words.load(at, Acquire), words.load(at + 1, Acquire))?;
+    (words.load(AT_TIERS + tier * TIER_WORDS + TIER_RULE, Relaxed) == pointer).then_some(rule)
+}
+
 /// The longest time, in ticks, that a bucket of any rate takes to refill: of
 /// those in use and of the last 48 that were replaced, whose debts remain.
 pub fn longest_refill(words: &impl Words, rate: usize, form: Form) -> u64 {
