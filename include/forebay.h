@@ -96,6 +96,11 @@
 #define FB_MOST_REFUSED 32
 
 /**
+ * As many tiers as a limiter has at most, `default` included.
+ */
+#define FB_MOST_TIERS 16
+
+/**
  * In `failure_threshold`: failures in a row never open the breaker.
  */
 #define FB_NO_THRESHOLD UINT32_MAX
@@ -875,7 +880,34 @@ typedef struct fb_limiter_stats {
      * Slots of the table, one for each bucket that is not full.
      */
     uint64_t slots;
+    /**
+     * Penalties that took more than was there.
+     */
+    uint64_t debts;
 } fb_limiter_stats;
+
+/**
+ * What a limiter counted for one of its tiers. This struct does not grow.
+ */
+typedef struct fb_tier_stats {
+    /**
+     * The tier's name; ends with NUL. "default": requests that name no tier, or
+     * one that the limiter does not have.
+     */
+    char tier[32];
+    /**
+     * Requests admitted.
+     */
+    uint64_t admitted;
+    /**
+     * Requests refused.
+     */
+    uint64_t refused;
+    /**
+     * Penalties that took more than was there.
+     */
+    uint64_t debts;
+} fb_tier_stats;
 
 /**
  * One of the limits that a request is held against; fb_request_of makes one
@@ -1905,11 +1937,29 @@ size_t fb_limiter_refusal(const struct fb_limiter *limiter,
  *
  * Ownership: writes to `stats`, whose struct_size the caller has set.
  * Threads: any.
- * Cost: a few loads; no allocation, no lock.
+ * Cost: a few hundred loads; no allocation, no lock.
  * Returns: FB_OK.
  */
 fb_status fb_limiter_get_stats(const struct fb_limiter *limiter,
                                struct fb_limiter_stats *stats);
+
+/**
+ * What the limiter counted for each of its tiers, in all processes: "default"
+ * first, then in the order in which the tiers came to be. Evictions are not
+ * told apart: a bucket is a key's, in whatever tier it is asked. `*count`
+ * becomes how many tiers there are, also when `cap` is too small; FB_MOST_TIERS
+ * is always enough.
+ *
+ * Ownership: writes to `stats` (room for `cap`; NULL with 0 to ask for the count).
+ * Threads: any.
+ * Cost: allocates; for the cold path.
+ * Returns: FB_OK; FB_E_TOO_LARGE when `cap` is less than `*count` (nothing else
+ * is written).
+ */
+fb_status fb_limiter_tier_stats(const struct fb_limiter *limiter,
+                                struct fb_tier_stats *stats,
+                                size_t cap,
+                                size_t *count);
 
 /**
  * Spends one token now, to be used in `*wait_ns`: later than `max_wait_ns` is

@@ -573,6 +573,19 @@ private:
 /// What a limiter counted since it was created, in all processes.
 using LimiterStats = fb_limiter_stats;
 
+/// What a limiter counted for one of its tiers: Limiter::tier_stats.
+struct TierStats {
+    /// The tier's name; "default" for requests that name no tier, or one that the
+    /// limiter does not have.
+    std::string tier;
+    /// Requests admitted.
+    std::uint64_t admitted;
+    /// Requests refused.
+    std::uint64_t refused;
+    /// Penalties that took more than was there.
+    std::uint64_t debts;
+};
+
 /// A key that was refused often: Limiter::top_refused.
 struct RefusedKey {
     /// The key's mark: Limiter::mark tells that of a key.
@@ -821,6 +834,27 @@ public:
         LimiterStats stats = fb_limiter_stats_init();
         return detail::result<LimiterStats>(fb_limiter_get_stats(handle_.get(), &stats),
                                             [&](fb_status) { return stats; });
+    }
+
+    /// What it counted for each of its tiers, in all processes: "default" first,
+    /// then in the order in which the tiers came to be. Evictions are not told
+    /// apart: a bucket is a key's, in whatever tier it is asked.
+    [[nodiscard]] std::vector<TierStats> tier_stats() const { return try_tier_stats().value(); }
+    Result<std::vector<TierStats>> try_tier_stats() const {
+        fb_tier_stats found[FB_MOST_TIERS];
+        std::size_t count = 0;
+        const fb_status status =
+            fb_limiter_tier_stats(handle_.get(), found, FB_MOST_TIERS, &count);
+        if (status < 0) {
+            return detail::last_error(status);
+        }
+        std::vector<TierStats> told;
+        told.reserve(count);
+        for (std::size_t i = 0; i < count; i++) {
+            const fb_tier_stats &of = found[i];
+            told.push_back({of.tier, of.admitted, of.refused, of.debts});
+        }
+        return told;
     }
 
     /// The C handle, which stays this object's.

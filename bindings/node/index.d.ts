@@ -315,6 +315,12 @@ export class Limiter {
   clear(): void
   stats(): LimiterStats
   /**
+   * The figures of each tier: `default` first, then in the order in which the
+   * tiers came to be. Evictions are not told apart: a bucket is a key's, in
+   * whatever tier it is asked.
+   */
+  tierStats(): TierStats[]
+  /**
    * The keys that were refused most since the limiter was created, or since
    * `forgetRefused`: up to 32, the worst first. Estimates.
    */
@@ -446,6 +452,8 @@ export interface LimiterStats {
   admitted: number
   /** Requests refused. */
   refused: number
+  /** Penalties that took more than was there. */
+  debts: number
   /** Buckets that were not full when another key took their slot. */
   evictedLive: number
   /** Requests with a tier that the limiter does not have. */
@@ -454,6 +462,18 @@ export interface LimiterStats {
   contended: number
   /** Slots of the table, one for each bucket that is not full. */
   slots: number
+}
+
+/** Figures of one of a limiter's tiers. */
+export interface TierStats {
+  /** Its name; `default` for requests with no tier, or one that the limiter does not have. */
+  tier: string
+  /** Requests admitted. */
+  admitted: number
+  /** Requests refused. */
+  refused: number
+  /** Penalties that took more than was there. */
+  debts: number
 }
 
 export interface WindowOptions {

@@ -1,11 +1,13 @@
 //! Limiters: a token bucket or a window per key.
 
-use crate::argument::{buffer, bytes, nanoseconds, optional_out, optional_text, out, slice, text};
+use crate::argument::{
+    buffer, bytes, nanoseconds, optional_out, optional_text, out, slice, text, too_small,
+};
 use crate::handle::{self, borrow, held};
-use crate::region::fb_region;
+use crate::region::{fb_region, name};
 use crate::sized::{self, Grows};
 use crate::status::{answer, fb_code, fb_status, print, FB_NEVER};
-use forebay::internals::limiter::refused;
+use forebay::internals::limiter::{refused, tiers};
 use forebay::{
     Algorithm, Charge, Error, Limited, Limiter, LimiterOptions, OnError, OnFull, Rate, Rates,
     RefusedKey, Region, Result, Verdict,
@@ -195,10 +197,32 @@ pub struct fb_limiter_stats {
     pub contended: u64,
     /// Slots of the table, one for each bucket that is not full.
     pub slots: u64,
+    /// Penalties that took more than was there.
+    pub debts: u64,
 }
 
 // SAFETY: repr(C), u32 first, no padding (asserted below); any bytes are a value.
 unsafe impl Grows for fb_limiter_stats {}
+
+/// As many tiers as a limiter has at most, `default` included.
+pub const FB_MOST_TIERS: usize = 16;
+
+const _: () = assert!(FB_MOST_TIERS == tiers::TIERS && tiers::TIER_NAME_BYTES < 32);
+
+/// What a limiter counted for one of its tiers. This struct does not grow.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fb_tier_stats {
+    /// The tier's name; ends with NUL. "default": requests that name no tier, or
+    /// one that the limiter does not have.
+    pub tier: [c_char; 32],
+    /// Requests admitted.
+    pub admitted: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Penalties that took more than was there.
+    pub debts: u64,
+}
 
 /// A key that was refused often. This struct does not grow.
 #[repr(C)]
@@ -225,7 +249,8 @@ const _: () = {
     assert!(size_of::<fb_limiter_options>() == 32 + size_of::<fb_rate>() + 4 * WORD);
     assert!(size_of::<fb_refused_key>() == 4 * 8 + 48);
     assert!(size_of::<fb_verdict>() == 5 * 8);
-    assert!(size_of::<fb_limiter_stats>() == 8 + 6 * 8);
+    assert!(size_of::<fb_limiter_stats>() == 8 + 7 * 8);
+    assert!(size_of::<fb_tier_stats>() == 32 + 3 * 8);
 };
 
 /// Opens a limiter: creates it or attaches to it. With options, an existing
@@ -942,7 +967,7 @@ pub unsafe extern "C" fn fb_limiter_refusal(
 ///
 /// Ownership: writes to `stats`, whose struct_size the caller has set.
 /// Threads: any.
-/// Cost: a few loads; no allocation, no lock.
+/// Cost: a few hundred loads; no allocation, no lock.
 /// Returns: FB_OK.
 #[no_mangle]
 pub unsafe extern "C" fn fb_limiter_get_stats(
@@ -967,7 +992,51 @@ pub unsafe extern "C" fn fb_limiter_get_stats(
                 unknown_tier: now.unknown_tier,
                 contended: now.contended,
                 slots: now.slots,
+                debts: now.debts,
             });
+        }
+        Ok(fb_code::FB_OK)
+    })
+}
+
+/// What the limiter counted for each of its tiers, in all processes: "default"
+/// first, then in the order in which the tiers came to be. Evictions are not
+/// told apart: a bucket is a key's, in whatever tier it is asked. `*count`
+/// becomes how many tiers there are, also when `cap` is too small; FB_MOST_TIERS
+/// is always enough.
+///
+/// Ownership: writes to `stats` (room for `cap`; NULL with 0 to ask for the count).
+/// Threads: any.
+/// Cost: allocates; for the cold path.
+/// Returns: FB_OK; FB_E_TOO_LARGE when `cap` is less than `*count` (nothing else
+/// is written).
+#[no_mangle]
+pub unsafe extern "C" fn fb_limiter_tier_stats(
+    limiter: *const fb_limiter,
+    stats: *mut fb_tier_stats,
+    cap: usize,
+    count: *mut usize,
+) -> fb_status {
+    answer(|| {
+        // SAFETY: the caller's promise, here and for the write.
+        let (open, places) = unsafe {
+            let open = borrow::<Open>(limiter)?;
+            (open, buffer("stats", stats, cap)?)
+        };
+        let count = out("count", count)?;
+        let found = open.limiter.tier_stats();
+        // SAFETY: as above.
+        unsafe { count.write(found.len()) };
+        if found.len() > cap {
+            return Err(too_small::<fb_tier_stats>("stats", found.len(), cap));
+        }
+        for (place, of) in places.iter_mut().zip(&found) {
+            *place = fb_tier_stats {
+                tier: name(&of.tier),
+                admitted: of.admitted,
+                refused: of.refused,
+                debts: of.debts,
+            };
         }
         Ok(fb_code::FB_OK)
     })

@@ -460,11 +460,11 @@ pub extern "C" fn fb_event_name(kind: u32) -> *const c_char {
         .as_ptr()
 }
 
-/// A name as C has it, in a fixed field with NUL at its end. Names have at most
-/// 48 bytes, so none is cut.
-fn name(text: &str) -> [c_char; 64] {
-    let mut field = [0; 64];
-    for (to, from) in field[..63].iter_mut().zip(text.bytes()) {
+/// A name as C has it, in a fixed field with NUL at its end. An object's has at
+/// most 48 bytes, a tier's 31, so none is cut but one that damage made longer.
+pub(crate) fn name<const N: usize>(text: &str) -> [c_char; N] {
+    let mut field = [0; N];
+    for (to, from) in field[..N - 1].iter_mut().zip(text.bytes()) {
         *to = from as c_char;
     }
     field

@@ -82,6 +82,73 @@ static void time_moves_when_told(void) {
     ANSWERS(FB_OK, fb_region_close(region));
 }
 
+/* Each tier has its figures, whatever its name's length; a debt is a penalty that
+ * takes more than is there. */
+static void figures_of_tiers(void) {
+    fb_region *region = open_region();
+    const char *const longest = "a-tier-whose-name-has-31-bytes.";
+    fb_limiter_options options = fb_limiter_options_init();
+    const fb_tier tiers[] = {
+        {"pro", fb_rate_text("10/min")},
+        {longest, fb_rate_unlimited()},
+    };
+    options.rate = fb_rate_text("2/min");
+    options.tiers = tiers;
+    options.tier_count = 2;
+    options.max_keys = 1000;
+    fb_limiter *limiter = NULL;
+    ANSWERS(FB_OK, fb_limiter_open(region, "api", &options, &limiter));
+    ANSWERS(FB_OK, fb_limiter_take(limiter, "a", 1, NULL));
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "a", 1, 1, "nobody", FB_NOW, NULL));
+    ANSWERS(FB_DENIED, fb_limiter_take(limiter, "a", 1, NULL));
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "b", 1, 9, "pro", FB_NOW, NULL));
+    ANSWERS(FB_DENIED, fb_limiter_penalize_with(limiter, "b", 1, 2, "pro", FB_NOW, NULL));
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "c", 1, 99, longest, FB_NOW, NULL));
+
+    fb_tier_stats told[FB_MOST_TIERS];
+    size_t count = 99;
+    ANSWERS(FB_OK, fb_limiter_tier_stats(limiter, told, FB_MOST_TIERS, &count));
+    CHECK(count == 3 && strlen(longest) == 31);
+    CHECK(strcmp(told[0].tier, "default") == 0 && strcmp(told[1].tier, "pro") == 0);
+    CHECK(strcmp(told[2].tier, longest) == 0);
+    CHECK(told[0].admitted == 2 && told[0].refused == 1 && told[0].debts == 0);
+    CHECK(told[1].admitted == 1 && told[1].refused == 0 && told[1].debts == 1);
+    CHECK(told[2].admitted == 1 && told[2].refused == 0 && told[2].debts == 0);
+    fb_limiter_stats stats = fb_limiter_stats_init();
+    ANSWERS(FB_OK, fb_limiter_get_stats(limiter, &stats));
+    CHECK(stats.admitted == 4 && stats.refused == 1 && stats.debts == 1);
+
+    /* Exactly as many as there are; with less room, only the count. */
+    memset(told, 7, sizeof told);
+    FAILS(FB_E_TOO_LARGE, "stats: 168 bytes; allowed: at most 112",
+          fb_limiter_tier_stats(limiter, told, 2, &count));
+    CHECK(count == 3 && told[0].tier[0] == 7 && told[0].admitted == UINT64_C(0x0707070707070707));
+    count = 99;
+    FAILS(FB_E_TOO_LARGE, "stats: 168 bytes; allowed: at most 0",
+          fb_limiter_tier_stats(limiter, NULL, 0, &count));
+    CHECK(count == 3);
+    ANSWERS(FB_OK, fb_limiter_tier_stats(limiter, told, 3, &count));
+    CHECK(count == 3 && told[2].admitted == 1);
+    CHECK(told[3].tier[0] == 7 && told[3].admitted == UINT64_C(0x0707070707070707));
+    ANSWERS(FB_OK, fb_limiter_close(limiter));
+
+    /* As many as there can be. */
+    const char *const names[] = {"b", "c", "d", "e", "f", "g", "h", "i",
+                                 "j", "k", "l", "m", "n", "o", "p"};
+    fb_tier most[FB_MOST_TIERS - 1];
+    for (size_t i = 0; i < FB_MOST_TIERS - 1; i++) {
+        most[i] = (fb_tier){names[i], fb_rate_text("1/s")};
+    }
+    options.tiers = most;
+    options.tier_count = FB_MOST_TIERS - 1;
+    ANSWERS(FB_OK, fb_limiter_open(region, "most", &options, &limiter));
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "k", 1, 1, "p", FB_NOW, NULL));
+    ANSWERS(FB_OK, fb_limiter_tier_stats(limiter, told, FB_MOST_TIERS, &count));
+    CHECK(count == FB_MOST_TIERS && strcmp(told[15].tier, "p") == 0 && told[15].admitted == 1);
+    ANSWERS(FB_OK, fb_limiter_close(limiter));
+    ANSWERS(FB_OK, fb_region_close(region));
+}
+
 static void a_limiter(void) {
     fb_region *region = open_region();
     fb_limiter_options options = fb_limiter_options_init();
@@ -1015,6 +1082,7 @@ int main(void) {
     versions_and_names();
     time_moves_when_told();
     a_limiter();
+    figures_of_tiers();
     refunds_penalties_and_blocks();
     reservations();
     several_rates();

@@ -60,6 +60,19 @@ void limiters() {
     CHECK(api.reset("d") && !api.reset("d"));
     CHECK(api.peek("d").remaining == 2);
     CHECK(api.stats().admitted > 0 && api.stats().unknown_tier == 0);
+    (void)api.penalize("e", forebay::Charge(11).tier("pro"));
+    CHECK(api.stats().debts == 0);
+    (void)api.penalize("e", forebay::Charge(10).tier("pro"));
+    CHECK(api.stats().debts == 1);
+    std::uint64_t admitted = 0;
+    std::string tiers;
+    for (const forebay::TierStats &of : api.tier_stats()) {
+        admitted += of.admitted;
+        tiers += of.tier + " ";
+        CHECK(of.debts == (of.tier == "pro" ? 1U : 0U));
+    }
+    CHECK(admitted == api.stats().admitted && tiers == "default pro admin bulk ");
+    CHECK(api.try_tier_stats().value().size() == 4);
 
     // Keys of parts.
     const std::string key = forebay::key({"a", "bc"});

@@ -66,6 +66,7 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     fb_window_stats window_stats = fb_window_stats_init();
     fb_permits_stats permits_stats = fb_permits_stats_init();
     fb_refused_key refused[2];
+    fb_tier_stats tiers[2];
     fb_count seen = {77, 77};
     fb_lease lease = {77, 77};
     fb_refusal refusal = {FB_REASON_LIMIT, 0, 77};
@@ -109,6 +110,7 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     ANSWERS(code, fb_limiter_top_refused(l, refused, 2, &count));
     ANSWERS(code, fb_limiter_mark(l, "k", 1, &number));
     ANSWERS(code, fb_limiter_forget_refused(l));
+    ANSWERS(code, fb_limiter_tier_stats(l, tiers, 2, &count));
     CHECK(fb_limiter_name(l, buf, sizeof buf) == 0);
     CHECK(fb_limiter_refusal(l, 1, buf, sizeof buf) == 0);
     ANSWERS(code, fb_limiter_get_stats(l, &limiter_stats));
@@ -296,6 +298,11 @@ static void places_that_are_null(void) {
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_permits_open(region, "n", &permits_options, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_top_refused(limiter, NULL, 1, &n));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_top_refused(limiter, NULL, 0, NULL));
+    FAILS(FB_E_INVALID_ARGUMENT,
+          "stats: got NULL with a length of 1; allowed: NULL only with a length of 0",
+          fb_limiter_tier_stats(limiter, NULL, 1, &n));
+    FAILS(FB_E_INVALID_ARGUMENT, "count: got NULL; allowed: a pointer to write to",
+          fb_limiter_tier_stats(limiter, NULL, 0, NULL));
     FAILS(FB_E_INVALID_ARGUMENT, "mark: got NULL; allowed: a pointer to write to",
           fb_limiter_mark(limiter, "k", 1, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_window_get(window, "k", 1, NULL));
@@ -320,6 +327,8 @@ static void places_that_are_null(void) {
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_region_now(region, (uint64_t *)(void *)((char *)words + 1)));
     ANSWERS(FB_E_INVALID_ARGUMENT,
             fb_limiter_take(limiter, "k", 1, (fb_verdict *)(void *)((char *)words + 1)));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_limiter_tier_stats(limiter, (fb_tier_stats *)(void *)((char *)words + 1), 1, &n));
     ANSWERS(FB_E_INVALID_ARGUMENT,
             fb_limiter_reserve(limiter, "k", 1, 0, &number,
                                (uint64_t *)(void *)((char *)words + 1), NULL));
@@ -376,6 +385,8 @@ static void lengths(void) {
     ANSWERS(FB_E_TOO_LARGE, fb_permits_in_use(permits, "k", SIZE_MAX, &wait));
     ANSWERS(FB_E_TOO_LARGE, fb_limiter_top_refused(limiter, (fb_refused_key *)(void *)buf, SIZE_MAX,
                                                    &n));
+    ANSWERS(FB_E_TOO_LARGE, fb_limiter_tier_stats(limiter, (fb_tier_stats *)(void *)buf, SIZE_MAX,
+                                                  &n));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_set(cache, NULL, 1, "v", 1));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_set(cache, "k", 1, NULL, 1));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_cache_get(cache, NULL, 1, buf, sizeof buf, &n));

@@ -75,7 +75,7 @@ enum fb_case_expect {
     EXPECT_NULL,
     EXPECT_NUMBER, /* a bool is 0 or 1 */
     EXPECT_BYTES,  /* a word has a retry_after_ns in `number`, or UINT64_MAX;
-                      headers and refused keys are lines */
+                      headers, refused keys and tiers are lines */
     EXPECT_FIELDS
 };
 

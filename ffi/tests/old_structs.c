@@ -262,7 +262,10 @@ static void statistics_are_cut_or_completed(void) {
     ANSWERS(FB_OK, fb_limiter_open(region, "limiter", &options, &limiter));
     ANSWERS(FB_OK, fb_limiter_take(limiter, "k", 1, NULL));
     ANSWERS(FB_DENIED, fb_limiter_take(limiter, "k", 1, NULL));
+    ANSWERS(FB_DENIED, fb_limiter_penalize(limiter, "k", 1, 1, NULL));
     CUT_AND_COMPLETED(fb_limiter_stats, fb_limiter_get_stats, limiter, contended);
+    /* A header that ended with slots. */
+    CUT_AND_COMPLETED(fb_limiter_stats, fb_limiter_get_stats, limiter, debts);
     ANSWERS(FB_OK, fb_limiter_close(limiter));
 
     fb_cache_options small = fb_cache_options_init();
@@ -364,6 +367,7 @@ static void other_structs_do_not_grow(void) {
     if (sizeof(void *) == 8) {
         CHECK(sizeof(fb_rate) == 32 && sizeof(fb_tier) == 40);
         CHECK(sizeof(fb_refused_key) == 80 && offsetof(fb_refused_key, key) == 32);
+        CHECK(sizeof(fb_tier_stats) == 56 && offsetof(fb_tier_stats, admitted) == 32);
         CHECK(sizeof(fb_count) == 16 && sizeof(fb_lease) == 16 && sizeof(fb_refusal) == 16);
         CHECK(sizeof(fb_verdict) == 40 && offsetof(fb_verdict, window_ns) == 32);
         CHECK(sizeof(fb_request) == 48 && offsetof(fb_request, now_ns) == 40);

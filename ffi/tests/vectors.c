@@ -296,6 +296,22 @@ static void top_refused(const struct world *world, const struct fb_case_step *st
     holds(world, strcmp(text, step->bytes.data) == 0, text, count, 0);
 }
 
+static void tier_stats(const struct world *world, const struct fb_case_step *step,
+                       const fb_limiter *limiter) {
+    char text[4096] = "";
+    size_t length = 0;
+    fb_tier_stats tiers[FB_MOST_TIERS];
+    size_t count = 0;
+    ANSWERS(FB_OK, fb_limiter_tier_stats(limiter, tiers, FB_MOST_TIERS, &count));
+    for (size_t i = 0; i < count; i++) {
+        const fb_tier_stats *of = &tiers[i];
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s %llu %llu %llu\n",
+                                   of->tier, (unsigned long long)of->admitted,
+                                   (unsigned long long)of->refused, (unsigned long long)of->debts);
+    }
+    holds(world, strcmp(text, step->bytes.data) == 0, text, count, 0);
+}
+
 static void on_limiter(struct world *world, const struct fb_case_step *step,
                        fb_limiter *limiter) {
     const struct owned key = spell(step->key);
@@ -313,6 +329,8 @@ static void on_limiter(struct world *world, const struct fb_case_step *step,
         ANSWERS(FB_OK, fb_limiter_forget_refused(limiter));
     } else if (strcmp(step->verb, "top_refused") == 0) {
         top_refused(world, step, limiter);
+    } else if (strcmp(step->verb, "tier_stats") == 0) {
+        tier_stats(world, step, limiter);
     } else if (strcmp(step->verb, "reserve") == 0) {
         reserve(world, step, limiter, key);
     } else if (strcmp(step->verb, "cancel") == 0) {
@@ -324,6 +342,7 @@ static void on_limiter(struct world *world, const struct fb_case_step *step,
             {"admitted", stats.admitted},         {"refused", stats.refused},
             {"evicted_live", stats.evicted_live}, {"unknown_tier", stats.unknown_tier},
             {"contended", stats.contended},       {"slots", stats.slots},
+            {"debts", stats.debts},
         };
         fields(world, step, answer, COUNT(answer));
     } else {

@@ -219,7 +219,15 @@ struct World {
                           {"evicted_live", stats.evicted_live},
                           {"unknown_tier", stats.unknown_tier},
                           {"contended", stats.contended},
-                          {"slots", stats.slots}});
+                          {"slots", stats.slots},
+                          {"debts", stats.debts}});
+        } else if (verb == "tier_stats") {
+            std::string lines;
+            for (const forebay::TierStats &of : limiter.tier_stats()) {
+                lines += of.tier + " " + std::to_string(of.admitted) + " " +
+                         std::to_string(of.refused) + " " + std::to_string(of.debts) + "\n";
+            }
+            holds(lines == spell(step.bytes), lines);
         } else if (verb == "clear") {
             limiter.clear();
         } else if (verb == "forget_refused") {

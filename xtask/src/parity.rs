@@ -234,6 +234,16 @@ const OBJECTS: [Object; 10] = [
                 ["fb_limiter_get_stats", "stats", "stats", "stats"],
                 "",
             ),
+            (
+                "tier_stats",
+                [
+                    "fb_limiter_tier_stats",
+                    "tier_stats",
+                    "tier_stats",
+                    "tierStats",
+                ],
+                "",
+            ),
         ],
     },
     Object {
@@ -497,9 +507,10 @@ const OBJECTS: [Object; 10] = [
 ];
 
 /// The statistics in Rust: the kind, the file that has the type, and the type.
-const STATS: [(&str, &str, &str); 6] = [
+const STATS: [(&str, &str, &str); 7] = [
     ("region", "region/mod.rs", "RegionStats"),
     ("limiter", "limiter/verdict.rs", "LimiterStats"),
+    ("tier", "limiter/verdict.rs", "TierStats"),
     ("window", "limiter/counter.rs", "WindowStats"),
     ("permits", "permits/mod.rs", "PermitsStats"),
     ("cache", "cache/mod.rs", "CacheStats"),
@@ -619,20 +630,21 @@ fn complete(object: &Object) -> Result<()> {
 fn same_figures(kind: &str, file: &str, stats: &str) -> Result<usize> {
     let rust = format!("core/src/{file}");
     let rust = between(&rust, &format!("pub struct {stats} {{\n"), "\n}\n")?;
+    // A name, as a tier has, is a text; all else is a count.
     let figures: Vec<&str> = rust
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'))
+        .filter(|(_, of)| *of != " String,")
         .map(|(name, _)| name)
         .collect();
     ensure!(!figures.is_empty(), "{stats} has no figures");
 
     let in_c = format!("fb_{kind}_stats");
     let cpp = "include/forebay.hpp";
-    ensure!(
-        read(cpp)?.contains(&format!("using {stats} = {in_c};")),
-        "{cpp} has no {stats}, which is {in_c}"
-    );
+    // What is another name of C's struct has what that has.
+    let is_c = read(cpp)?.contains(&format!("using {stats} = {in_c};"));
     let faces = [
+        (cpp, format!("struct {stats} {{\n"), "\n}"),
         (
             "include/forebay.h",
             format!("typedef struct {in_c} {{\n"),
@@ -650,11 +662,15 @@ fn same_figures(kind: &str, file: &str, stats: &str) -> Result<usize> {
         ),
     ];
     for (file, start, end) in faces {
+        if file == cpp && is_c {
+            continue;
+        }
         let body = between(file, &start, end)?;
         let lines: Vec<&str> = body.lines().map(str::trim).collect();
         for figure in &figures {
             let written = [
                 format!("uint64_t {figure};"),
+                format!("std::uint64_t {figure};"),
                 format!("{figure}: int"),
                 format!("{}: number", camel(figure)),
             ];
@@ -662,14 +678,15 @@ fn same_figures(kind: &str, file: &str, stats: &str) -> Result<usize> {
                 .iter()
                 .position(|line| written.iter().any(|written| written == line))
                 .with_context(|| format!("{file}: {stats} has no {figure}"))?;
+            let before = at.checked_sub(1).map_or("", |before| lines[before]);
             ensure!(
-                at > 0 && (lines[at - 1].starts_with("#:") || lines[at - 1].ends_with("*/")),
+                before.starts_with("#:") || before.starts_with("///") || before.ends_with("*/"),
                 "{file}: {stats} does not say what {figure} is"
             );
         }
     }
     // The vectors' runners that name each figure; the others take any.
-    if kind != "region" {
+    if !["region", "tier"].contains(&kind) {
         for runner in ["ffi/tests/vectors.c", "ffi/tests/vectors.cpp"] {
             let text = read(runner)?;
             for figure in &figures {

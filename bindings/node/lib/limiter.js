@@ -72,6 +72,7 @@ class Limiter {
   #reset
   #clear
   #stats
+  #tierStats
   #topRefused
   #mark
   #forgetRefused
@@ -94,6 +95,7 @@ class Limiter {
     this.#reset = native.reset
     this.#clear = native.clear
     this.#stats = native.stats
+    this.#tierStats = native.tierStats
     this.#topRefused = native.topRefused
     this.#mark = native.mark
     this.#forgetRefused = native.forgetRefused
@@ -187,6 +189,11 @@ class Limiter {
   stats() {
     const stats = this.#stats
     return stats()
+  }
+
+  tierStats() {
+    const tierStats = this.#tierStats
+    return tierStats()
   }
 
   topRefused() {

@@ -44,6 +44,7 @@ const VERBS: &[(&str, Verb<Open>)] = &[
     ("reset", reset),
     ("clear", clear),
     ("stats", stats),
+    ("tierStats", tier_stats),
     ("topRefused", top_refused),
     ("mark", mark),
     ("forgetRefused", forget_refused),
@@ -192,11 +193,30 @@ fn stats<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
     call.env.numbers(&[
         ("admitted", stats.admitted),
         ("refused", stats.refused),
+        ("debts", stats.debts),
         ("evictedLive", stats.evicted_live),
         ("unknownTier", stats.unknown_tier),
         ("contended", stats.contended),
         ("slots", stats.slots),
     ])
+}
+
+/// `[{tier, admitted, refused, debts}, …]`
+fn tier_stats<'e>(limiter: &Open, call: &Call<'e>) -> Answer<'e> {
+    let env = call.env;
+    let stats = limiter.get()?.tier_stats();
+    let rows = stats
+        .iter()
+        .map(|of| {
+            env.record(&[
+                ("tier", env.string(of.tier.as_bytes())?),
+                ("admitted", env.number(of.admitted as f64)?),
+                ("refused", env.number(of.refused as f64)?),
+                ("debts", env.number(of.debts as f64)?),
+            ])
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    env.array(&rows)
 }
 
 /// `takeAll([[number, key, cost, tier], …])`: whether all admit it; the verdicts

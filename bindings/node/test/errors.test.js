@@ -607,6 +607,7 @@ test('after close everything answers that it is closed, and closing again is not
   closed(() => histogram.record(1), 'histogram')
   closed(() => limiter.clear(), 'limiter')
   closed(() => limiter.topRefused(), 'limiter')
+  closed(() => limiter.tierStats(), 'limiter')
   closed(() => window.hit('k', 1000), 'window counter')
   closed(() => window.get('k'), 'window counter')
   closed(() => permits.tryAcquire('k'), 'permits object')

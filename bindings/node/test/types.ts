@@ -19,6 +19,7 @@ import {
   type Permit,
   type RefusedKey,
   type Reservation,
+  type TierStats,
   type Verdict,
   ForebayError,
   Limited,
@@ -94,6 +95,8 @@ region.limiter('logins', { rate: '1/s', algorithm: 'gcra' })
 // @ts-expect-error a rate is not a number
 region.limiter('logins', [5])
 const refused: RefusedKey[] = limiter.topRefused()
+const [tier]: TierStats[] = limiter.tierStats()
+const ofTier: [string, number] | undefined = tier && [tier.tier, tier.admitted + tier.debts]
 const known: boolean = refused.some(({ mark }) => mark === limiter.mark('k'))
 
 const hits = region.window('hits', { maxKeys: 1000 })

@@ -163,6 +163,7 @@ const VERBS = {
     }
   },
   forget_refused: ({ object }) => object.forgetRefused(),
+  tier_stats: ({ object, expect }) => assert.deepEqual(object.tierStats(), expect),
 
   hit: ({ object, key, window_ns: window, hits, limit, expect, code, message }) => {
     const hit = () => object.hit(key, ms(window), { hits, limit })

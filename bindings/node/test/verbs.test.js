@@ -88,6 +88,21 @@ test('who is refused most is told, the key if it may be', () => {
   assert.deepEqual(open.topRefused(), [])
 })
 
+test('each tier has its figures', () => {
+  const name = 'ä'.repeat(15) + 'b' // 31 bytes, the longest
+  const limiter = newRegion().limiter('api', { rate: '2/min', tiers: { pro: '5/min', [name]: 'unlimited' } })
+  for (const tier of [undefined, undefined, undefined, 'nobody']) limiter.allow('a', 1, tier)
+  limiter.allow('b', 1, name)
+  limiter.penalize('c', 6, 'pro')
+  assert.deepEqual(limiter.tierStats(), [
+    { tier: 'default', admitted: 2, refused: 2, debts: 0 },
+    { tier: 'pro', admitted: 0, refused: 0, debts: 1 },
+    { tier: name, admitted: 1, refused: 0, debts: 0 },
+  ])
+  const { admitted, refused, debts } = limiter.stats()
+  assert.deepEqual([admitted, refused, debts], [3, 2, 1])
+})
+
 test('a verdict is a value of its own', () => {
   const limiter = newRegion().limiter('l', { rate: '1/s burst 2', tiers: { admin: 'unlimited' } })
   const first = limiter.take('k')
@@ -312,6 +327,9 @@ test('statistics have what index.d.ts says, and nothing else', () => {
     WindowStats: region.window('w').stats(),
     PermitsStats: region.permits('p', { limit: 1 }).stats(),
   }
+  const [{ tier, ...TierStats }] = region.limiter('l').tierStats()
+  assert.equal(tier, 'default')
+  told.TierStats = TierStats
   for (const [name, stats] of Object.entries(told)) {
     const [, body] = types.split(`export interface ${name} {`)
     const declared = [...body.split('\n}', 1)[0].matchAll(/^ {2}(\w+): number$/gm)].map(([, field]) => field)

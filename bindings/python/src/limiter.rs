@@ -327,12 +327,27 @@ impl Limiter {
         let fields = [
             ("admitted", stats.admitted),
             ("refused", stats.refused),
+            ("debts", stats.debts),
             ("evicted_live", stats.evicted_live),
             ("unknown_tier", stats.unknown_tier),
             ("contended", stats.contended),
             ("slots", stats.slots),
         ];
         values::make(py, "LimiterStats", fields)
+    }
+
+    /// The counts of each tier, `default` first.
+    fn tier_stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for of in engine::run(py, || self.limiter.tier_stats())? {
+            let fields = PyDict::new(py);
+            fields.set_item("tier", of.tier)?;
+            fields.set_item("admitted", of.admitted)?;
+            fields.set_item("refused", of.refused)?;
+            fields.set_item("debts", of.debts)?;
+            list.append(values::make(py, "TierStats", fields)?)?;
+        }
+        Ok(list)
     }
 
     fn __repr__(&self) -> String {

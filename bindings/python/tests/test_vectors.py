@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -165,6 +166,9 @@ class World:
         said = [{"count": each.count, "over": each.over, "key": each.key} for each in found]
         assert said == step["expect"]
         assert all(each.key is None or limiter.mark(each.key) == each.mark for each in found)
+
+    def do_tier_stats(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
+        assert [dataclasses.asdict(each) for each in limiter.tier_stats()] == step["expect"]
 
     def do_forget_refused(self, limiter: forebay.Limiter, step: dict[str, Any]) -> None:
         limiter.forget_refused()

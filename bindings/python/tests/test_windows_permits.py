@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import inspect
 import multiprocessing
@@ -89,6 +90,28 @@ def test_who_is_refused_most(region: forebay.Region) -> None:
     assert [each.key for each in hidden.top_refused()] == [None] * 4
     shown.forget_refused()
     assert shown.top_refused() == []
+
+
+def test_each_tier_has_its_counts(region: forebay.Region) -> None:
+    name = "ä" * 15 + "b"  # 31 bytes, the longest
+    limiter = region.limiter("api", "2/min", tiers={name: "unlimited", "pro": "5/min"})
+    for _ in range(3):
+        limiter.allow("a")
+    limiter.allow("a", tier="nobody")
+    limiter.allow("b", tier=name)
+    limiter.penalize("c", 6, tier="pro")
+    told = limiter.tier_stats()
+    assert told == [
+        forebay.TierStats("default", admitted=2, refused=2, debts=0),
+        forebay.TierStats(name, admitted=1, refused=0, debts=0),
+        forebay.TierStats("pro", admitted=0, refused=0, debts=1),
+    ]
+    stats = limiter.stats()
+    assert (stats.admitted, stats.refused, stats.debts) == (3, 2, 1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        told[0].debts = 1  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        limiter.tier_stats("pro")  # type: ignore[call-arg]
 
 
 # Window counters

@@ -30,6 +30,7 @@ def limiters(region: forebay.Region, key: Key, rate: RateLike) -> None:
     assert_type(verdict.retry_after, float | None)
     assert_type(verdict.remaining, int | None)
     assert_type(limiter.stats().admitted, int)
+    assert_type([each.tier for each in limiter.tier_stats()], list[str])
     assert_type(limiter.refund(key, 2, tier="pro").window, float)
     assert_type(limiter.penalize(key), forebay.Verdict)
     limiter.block(key, timedelta(minutes=5))

@@ -298,7 +298,7 @@ fn one_step(step: &Object, case: usize, number: usize, tables: &mut String) -> R
         "in_use" => [&KEY[..], &["expect"]].concat(),
         "forget_refused" => vec![],
         "clear" | "success" | "failure" | "ignore" => vec!["permit"],
-        "len" | "state" | "snapshot" | "stats" | "top_refused" => vec!["expect"],
+        "len" | "state" | "snapshot" | "stats" | "top_refused" | "tier_stats" => vec!["expect"],
         "enter" => vec!["as", "expect", "retry_after_ns"],
         "record" => vec!["ns"],
         "percentile" => vec!["percent", "expect_ns"],
@@ -541,6 +541,21 @@ fn expectation(
                     shown => text(shown)?,
                 };
                 writeln!(lines, "{} {} {shown}", number("count")?, number("over")?)?;
+            }
+            let lines = repeated(lines.as_bytes(), 1);
+            Ok(format!("EXPECT_BYTES, UINT64_MAX, {lines}, NULL, 0"))
+        }
+        // The figures of tiers, a line each.
+        Value::Array(tiers) if verb == "tier_stats" => {
+            let mut lines = String::new();
+            for tier in tiers {
+                let tier = object(tier)?;
+                only(tier, &["tier", "admitted", "refused", "debts"])?;
+                let number =
+                    |field: &str| tier.get(field).and_then(Value::as_u64).context("a number");
+                let name = text(tier.get("tier").context("tier")?)?;
+                let [admitted, refused, debts] = ["admitted", "refused", "debts"].map(number);
+                writeln!(lines, "{name} {} {} {}", admitted?, refused?, debts?)?;
             }
             let lines = repeated(lines.as_bytes(), 1);
             Ok(format!("EXPECT_BYTES, UINT64_MAX, {lines}, NULL, 0"))

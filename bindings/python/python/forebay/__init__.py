@@ -87,6 +87,7 @@ from forebay.values import (
     RefusedKey,
     RegionStats,
     Request,
+    TierStats,
     WindowStats,
 )
 
@@ -140,6 +141,7 @@ __all__ = [
     "Request",
     "Reservation",
     "Snapshot",
+    "TierStats",
     "Timer",
     "TooLarge",
     "Unsupported",

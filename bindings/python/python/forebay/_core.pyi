@@ -21,6 +21,7 @@ from forebay.values import (
     RefusedKey,
     RegionStats,
     Request,
+    TierStats,
     WindowStats,
 )
 
@@ -504,6 +505,11 @@ class Limiter:
 
     def stats(self) -> LimiterStats:
         """Counts since the limiter was created, over all processes."""
+
+    def tier_stats(self) -> list[TierStats]:
+        """The counts of each tier: ``default`` first, then in the order in which
+        the tiers came to be. Evictions are not told apart: a bucket is a key's,
+        in whatever tier it is asked."""
 
     def _place(
         self, key: Key, timeout: Duration, cost: int, tier: str | None, /

@@ -48,6 +48,8 @@ class LimiterStats:
     admitted: int
     #: Requests that were not.
     refused: int
+    #: Penalties that took more than was there.
+    debts: int
     #: Buckets that were not full when another key took their slot.
     evicted_live: int
     #: Requests whose tier the limiter does not know.
@@ -57,6 +59,21 @@ class LimiterStats:
     contended: int
     #: Slots of its table, one for each bucket that is not full.
     slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class TierStats:
+    """Counts of one of a limiter's tiers: ``Limiter.tier_stats``."""
+
+    #: The tier's name; ``default`` for requests that name no tier, or one that
+    #: the limiter does not know.
+    tier: str
+    #: Requests that were let through.
+    admitted: int
+    #: Requests that were not.
+    refused: int
+    #: Penalties that took more than was there.
+    debts: int
 
 
 @dataclass(frozen=True, slots=True)
