@@ -523,13 +523,13 @@ class [[nodiscard]] Reservation {
 public:
     Reservation(Reservation &&other) noexcept
         : limiter_(std::exchange(other.limiter_, nullptr)), key_(std::move(other.key_)),
-          tier_(std::move(other.tier_)), cost_(other.cost_), due_(other.due_) {}
+          tier_(std::move(other.tier_)), cost_(other.cost_), raw_(other.raw_) {}
     Reservation &operator=(Reservation &&other) noexcept {
         std::swap(limiter_, other.limiter_);
         key_.swap(other.key_);
         tier_.swap(other.tier_);
         std::swap(cost_, other.cost_);
-        std::swap(due_, other.due_);
+        std::swap(raw_, other.raw_);
         return *this;
     }
     Reservation(const Reservation &) = delete;
@@ -539,24 +539,23 @@ public:
     /// How long to wait before acting; zero once it is time, or cancelled.
     [[nodiscard]] Duration wait() const noexcept {
         std::uint64_t wait = 0;
-        fb_limiter_until_due(limiter_, due_, &wait);
+        fb_limiter_until_due(limiter_, raw_.due_ns, &wait);
         return detail::chrono(wait);
     }
 
     /// When to act, in the time of Region::now.
-    [[nodiscard]] Duration due() const noexcept { return detail::chrono(due_); }
+    [[nodiscard]] Duration due() const noexcept { return detail::chrono(raw_.due_ns); }
 
     /// Gives the tokens back; false if it was time to act already, or it was
     /// cancelled before. Those who reserved after it keep their times, and of a
     /// bucket's tokens as many are given back as they did not take after it: of
     /// several, cancel the youngest first. In a window nobody passes over a place
-    /// that was given up. Of a limiter with
-    /// several rates, one that did not make the caller wait may give nothing back.
+    /// that was given up.
     bool cancel() noexcept {
         const fb_limiter *limiter = std::exchange(limiter_, nullptr);
         return limiter != nullptr &&
                fb_limiter_cancel_with(limiter, key_.data(), key_.size(), cost_,
-                                      tier_ ? tier_->c_str() : nullptr, due_) == FB_OK;
+                                      tier_ ? tier_->c_str() : nullptr, &raw_) == FB_OK;
     }
 
 private:
@@ -582,7 +581,7 @@ private:
     std::string key_;
     std::optional<std::string> tier_;
     std::uint64_t cost_;
-    std::uint64_t due_ = 0;
+    fb_reservation raw_{};
 };
 
 #ifdef __cpp_impl_coroutine
@@ -747,7 +746,7 @@ public:
         fb_verdict said;
         const fb_status status =
             fb_limiter_reserve_with(handle_.get(), key.data(), key.size(), charge.cost_,
-                                    charge.tier_, charge.now_, most, &wait, &reservation.due_, &said);
+                                    charge.tier_, charge.now_, most, &wait, &reservation.raw_, &said);
         if (status < 0) {
             return detail::last_error(status);
         }

@@ -502,7 +502,7 @@ unsafe fn reserve(
     tier: &Text,
     script: &mut Script<'_>,
 ) {
-    let (wait, due) = (Out::<u64>::new(script), Out::<u64>::new(script));
+    let (wait, due) = (Out::<u64>::new(script), Out::<fb_reservation>::new(script));
     let refusal = Out::<fb_verdict>::new(script);
     let (k, n) = (key.pointer().cast_const(), key.len);
     let (cost, now, most) = (script.number(), script.number(), script.number());
@@ -527,12 +527,15 @@ unsafe fn reserve(
         refusal.check(status, &[DENIED]);
         let due = match status == OK && !due.pointer().is_null() {
             true => due.value(),
-            false => script.number(),
+            false => fb_reservation {
+                due_ns: script.number(),
+                words: std::array::from_fn(|_| script.number()),
+            },
         };
         let left = Out::<u64>::new(script);
-        let status = check(fb_limiter_until_due(limiter, due, left.pointer()), bad);
+        let status = check(fb_limiter_until_due(limiter, due.due_ns, left.pointer()), bad);
         left.check(status, &[OK]);
-        let status = fb_limiter_cancel_with(limiter, k, n, cost, tier.pointer(), due);
+        let status = fb_limiter_cancel_with(limiter, k, n, cost, tier.pointer(), &due);
         assert!(check(status, bad) <= OK || status == LATE);
     }
 }
