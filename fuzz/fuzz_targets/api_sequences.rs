@@ -28,6 +28,8 @@ mod http;
 mod key;
 #[path = "../../ffi/src/limiter.rs"]
 mod limiter;
+#[path = "../../ffi/src/limiter_options.rs"]
+mod limiter_options;
 #[path = "../../ffi/src/permits.rs"]
 mod permits;
 #[path = "../../ffi/src/region.rs"]
