@@ -910,6 +910,21 @@ typedef struct fb_tier_stats {
 } fb_tier_stats;
 
 /**
+ * Tokens that are spent, to be used later, as the numbers to cancel it by: with
+ * the same key, cost and tier. This struct does not grow.
+ */
+typedef struct fb_reservation {
+    /**
+     * When to act, in the time of fb_region_now.
+     */
+    uint64_t due_ns;
+    /**
+     * How it left each of the limiter's rates: for fb_limiter_cancel.
+     */
+    uint64_t words[4];
+} fb_reservation;
+
+/**
  * One of the limits that a request is held against; fb_request_of makes one
  * for one token. This struct does not grow.
  */
@@ -1965,14 +1980,11 @@ fb_status fb_limiter_tier_stats(const struct fb_limiter *limiter,
  * Spends one token now, to be used in `*wait_ns`: later than `max_wait_ns` is
  * refused. Whoever came first is served first. Wait in the program's own way
  * (a condition variable, an event loop), then act; what is not needed after all
- * is given back by fb_limiter_cancel.
- *
- * `*due_ns` is when to act, in the time of fb_region_now. A wait is at most two
- * years.
+ * is given back by fb_limiter_cancel. A wait is at most two years.
  *
  * Ownership: borrows the key (NULL with 0 is the empty key); writes to `wait_ns`,
- * and to `due_ns` and, if it is refused, to `refusal`, unless they are NULL: not
- * wanted.
+ * and to `reservation` or, if it is refused, to `refusal`, unless they are NULL:
+ * not wanted.
  * Threads: any.
  * Cost: two readings of the clock; no allocation, no lock.
  * Returns: FB_OK, with the wait (0: at once); FB_DENIED refused, nothing spent,
@@ -1983,7 +1995,7 @@ fb_status fb_limiter_reserve(const struct fb_limiter *limiter,
                              size_t key_len,
                              uint64_t max_wait_ns,
                              uint64_t *wait_ns,
-                             uint64_t *due_ns,
+                             struct fb_reservation *reservation,
                              struct fb_verdict *refusal);
 
 /**
@@ -2005,7 +2017,7 @@ fb_status fb_limiter_reserve_with(const struct fb_limiter *limiter,
                                   uint64_t now_ns,
                                   uint64_t max_wait_ns,
                                   uint64_t *wait_ns,
-                                  uint64_t *due_ns,
+                                  struct fb_reservation *reservation,
                                   struct fb_verdict *refusal);
 
 /**
@@ -2021,15 +2033,15 @@ fb_status fb_limiter_until_due(const struct fb_limiter *limiter,
                                uint64_t *wait_ns);
 
 /**
- * Gives back what fb_limiter_reserve spent: the same key, and the `due_ns` that
- * it told. At most once for each reservation: nobody remembers them, and a second
- * time would give back what others spent. Who reserved after it keep their times,
- * and of a bucket's tokens as many are given back as they did not take after it.
- * In a window nobody passes over a place that was given up: who comes later waits
- * for its time. Of a limiter with several rates, one that did not make the caller
- * wait may give nothing back: `due_ns` does not tell how its tokens stood.
+ * Gives back what fb_limiter_reserve spent: the same key, and the reservation
+ * that it wrote. At most once for each: nobody remembers them, and a second time
+ * would give back what others spent. Who reserved after it keep their times, and
+ * of a bucket's tokens as many are given back as they did not take after it: of
+ * several, cancel the youngest first. In a window nobody passes over a place that
+ * was given up: who comes later waits for its time. Whatever the numbers are, no
+ * more than the cost is given back.
  *
- * Ownership: borrows the key (NULL with 0 is the empty key).
+ * Ownership: borrows the key (NULL with 0 is the empty key) and the reservation.
  * Threads: any.
  * Cost: one reading of the clock; no allocation, no lock.
  * Returns: FB_OK; FB_LATE if it was time to act already: it stays spent.
@@ -2037,13 +2049,14 @@ fb_status fb_limiter_until_due(const struct fb_limiter *limiter,
 fb_status fb_limiter_cancel(const struct fb_limiter *limiter,
                             const void *key,
                             size_t key_len,
-                            uint64_t due_ns);
+                            const struct fb_reservation *reservation);
 
 /**
  * fb_limiter_cancel for what fb_limiter_reserve_with spent: the same cost and
  * tier.
  *
- * Ownership: borrows the key (NULL with 0 is the empty key) and the tier.
+ * Ownership: borrows the key (NULL with 0 is the empty key), the tier and the
+ * reservation.
  * Threads: any.
  * Cost: one reading of the clock; no allocation, no lock.
  * Returns: FB_OK; FB_LATE if it was time to act already: it stays spent.
@@ -2053,7 +2066,7 @@ fb_status fb_limiter_cancel_with(const struct fb_limiter *limiter,
                                  size_t key_len,
                                  uint64_t cost,
                                  const char *tier,
-                                 uint64_t due_ns);
+                                 const struct fb_reservation *reservation);
 
 /**
  * Waits for one token, at most for `timeout_ns`, and spends it. Whoever comes

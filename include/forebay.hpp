@@ -1,5 +1,6 @@
 // forebay for C++17: the functions of forebay.h with handles that close
-// themselves, string_view keys and chrono durations. Header only.
+// themselves, string_view keys and chrono durations. Header only. In C++20 a
+// coroutine may wait for its tokens: Limiter::acquire_async.
 //
 //     auto region = forebay::Region::open("shop");
 //     auto limits = region.limiter("api", "60/min burst 90");
@@ -38,6 +39,9 @@
 #include <utility>
 #include <variant>
 #include <vector>
+#ifdef __cpp_impl_coroutine
+#include <coroutine>
+#endif
 
 #if !defined(FOREBAY_NO_EXCEPTIONS) && !defined(__cpp_exceptions) && !defined(_CPPUNWIND)
 #define FOREBAY_NO_EXCEPTIONS
@@ -519,13 +523,13 @@ class [[nodiscard]] Reservation {
 public:
     Reservation(Reservation &&other) noexcept
         : limiter_(std::exchange(other.limiter_, nullptr)), key_(std::move(other.key_)),
-          tier_(std::move(other.tier_)), cost_(other.cost_), due_(other.due_) {}
+          tier_(std::move(other.tier_)), cost_(other.cost_), raw_(other.raw_) {}
     Reservation &operator=(Reservation &&other) noexcept {
         std::swap(limiter_, other.limiter_);
         key_.swap(other.key_);
         tier_.swap(other.tier_);
         std::swap(cost_, other.cost_);
-        std::swap(due_, other.due_);
+        std::swap(raw_, other.raw_);
         return *this;
     }
     Reservation(const Reservation &) = delete;
@@ -535,27 +539,37 @@ public:
     /// How long to wait before acting; zero once it is time, or cancelled.
     [[nodiscard]] Duration wait() const noexcept {
         std::uint64_t wait = 0;
-        fb_limiter_until_due(limiter_, due_, &wait);
+        fb_limiter_until_due(limiter_, raw_.due_ns, &wait);
         return detail::chrono(wait);
     }
 
     /// When to act, in the time of Region::now.
-    [[nodiscard]] Duration due() const noexcept { return detail::chrono(due_); }
+    [[nodiscard]] Duration due() const noexcept { return detail::chrono(raw_.due_ns); }
 
     /// Gives the tokens back; false if it was time to act already, or it was
     /// cancelled before. Those who reserved after it keep their times, and of a
-    /// bucket's tokens as many are given back as they did not take after it. In a
-    /// window nobody passes over a place that was given up. Of a limiter with
-    /// several rates, one that did not make the caller wait may give nothing back.
+    /// bucket's tokens as many are given back as they did not take after it: of
+    /// several, cancel the youngest first. In a window nobody passes over a place
+    /// that was given up.
     bool cancel() noexcept {
         const fb_limiter *limiter = std::exchange(limiter_, nullptr);
         return limiter != nullptr &&
                fb_limiter_cancel_with(limiter, key_.data(), key_.size(), cost_,
-                                      tier_ ? tier_->c_str() : nullptr, due_) == FB_OK;
+                                      tier_ ? tier_->c_str() : nullptr, &raw_) == FB_OK;
     }
 
 private:
     friend class Limiter;
+    template <class, class> friend class Acquire;
+    /// What its bucket has now; a look at no token is always admitted.
+    Result<Verdict> bucket() const noexcept {
+        fb_verdict said;
+        const fb_status status =
+            fb_limiter_peek_with(limiter_, key_.data(), key_.size(), 0,
+                                 tier_ ? tier_->c_str() : nullptr, FB_NOW, &said);
+        said.retry_after_ns = 0; // Blocked only after it had reserved.
+        return detail::result<Verdict>(status, [&](fb_status) { return detail::verdict(said); });
+    }
     Reservation(const fb_limiter *limiter, std::string_view key, const Charge &charge)
         : limiter_(limiter), key_(key), cost_(charge.cost_) {
         if (charge.tier_ != nullptr) {
@@ -567,8 +581,12 @@ private:
     std::string key_;
     std::optional<std::string> tier_;
     std::uint64_t cost_;
-    std::uint64_t due_ = 0;
+    fb_reservation raw_{};
 };
+
+#ifdef __cpp_impl_coroutine
+template <class Timer, class Answer> class Acquire;
+#endif
 
 /// What a limiter counted since it was created, in all processes.
 using LimiterStats = fb_limiter_stats;
@@ -715,12 +733,12 @@ public:
     /// Spends a charge now, to be used after a wait of at most `max_wait`; none
     /// when it would be longer: then nothing is spent, and `refusal`, if given,
     /// says why. Whoever came first is served first. The wait is the program's
-    /// own (a condition variable, a timer, a coroutine's), and can end early:
-    /// cancel. Keeps a copy of the key and the tier.
+    /// own (a condition variable, a timer), and can end early: cancel; in a
+    /// coroutine, acquire_async is all of that. Keeps a copy of the key and the tier.
     ///
     ///     if (auto turn = mails.reserve(address, 5s)) {
-    ///         co_await sleep_for(turn->wait()); // as the event loop has it
-    ///         send(mail);
+    ///         stopped.wait_for(lock, turn->wait()); // a condition variable
+    ///         is_stopped ? (void)turn->cancel() : send(mail);
     ///     }
     [[nodiscard]] std::optional<Reservation> reserve(std::string_view key, Duration max_wait,
                                                      const Charge &charge = Charge(),
@@ -741,7 +759,7 @@ public:
         fb_verdict said;
         const fb_status status =
             fb_limiter_reserve_with(handle_.get(), key.data(), key.size(), charge.cost_,
-                                    charge.tier_, charge.now_, most, &wait, &reservation.due_, &said);
+                                    charge.tier_, charge.now_, most, &wait, &reservation.raw_, &said);
         if (status < 0) {
             return detail::last_error(status);
         }
@@ -774,6 +792,35 @@ public:
                                             charge.tier_, charge.now_, most, &said),
                     said);
     }
+
+#ifdef __cpp_impl_coroutine
+    /// acquire for a coroutine of any executor, in C++20. The place in the queue is
+    /// taken when this is awaited, and given up if the coroutine is destroyed
+    /// meanwhile. Answers what the bucket has when its time has come.
+    ///
+    /// `timer` is the executor's: called with how long to wait and a Wake, it has
+    /// that called after so long, not before it returns, where the coroutine is to
+    /// run and where it may be destroyed. What it returns, if anything, is kept until
+    /// the wait is over: a timer that is cancelled when it is destroyed. With asio:
+    ///
+    ///     const auto timer = [&](forebay::Duration wait, forebay::Wake wake) {
+    ///         auto timer = std::make_unique<asio::steady_timer>(executor, wait);
+    ///         timer->async_wait([wake](auto error) { if (!error) wake(); });
+    ///         return timer;
+    ///     };
+    ///     if (co_await mails.acquire_async(address, 5s, timer)) send(mail);
+    ///
+    /// Copies the key and the timer; a wait allocates. Await it once, while the
+    /// limiter is there. Of several that are given up, destroy the youngest first:
+    /// those behind one that is given up keep their times.
+    template <class Timer>
+    Acquire<Timer, Verdict> acquire_async(std::string_view key, Duration timeout, Timer timer,
+                                          const Charge &charge = Charge()) const;
+    template <class Timer>
+    Acquire<Timer, Result<Verdict>> try_acquire_async(std::string_view key, Duration timeout,
+                                                      Timer timer,
+                                                      const Charge &charge = Charge()) const;
+#endif
 
     /// Makes the key's bucket full again and ends a block; false if it was full
     /// and there was none.
@@ -878,6 +925,123 @@ private:
 
     detail::Handle<fb_limiter, fb_limiter_close> handle_;
 };
+
+#ifdef __cpp_impl_coroutine
+
+/// What a timer of Limiter::acquire_async calls when its time has come: resumes the
+/// coroutine. Copyable, and without effect once nobody waits any more.
+class Wake {
+public:
+    void operator()() const {
+        if (const std::function<void()> resume = *resume_) {
+            resume();
+        }
+    }
+
+private:
+    template <class, class> friend class Acquire;
+    using Resume = std::shared_ptr<std::function<void()>>;
+    explicit Wake(Resume resume) : resume_(std::move(resume)) {}
+
+    Resume resume_;
+};
+
+/// To be awaited: Limiter::acquire_async. Destroyed while it waits, as with the
+/// frame of its coroutine, it gives its tokens back.
+template <class Timer, class Answer> class [[nodiscard]] Acquire {
+public:
+    Acquire(const Acquire &) = delete;
+    Acquire &operator=(const Acquire &) = delete;
+    ~Acquire() { give_up(); }
+
+    bool await_ready() {
+        give_up(); // What a timer that threw has left.
+        if (!told_) {
+            Verdict refusal{};
+            auto place = limiter_.try_reserve(key_, timeout_, charge_, &refusal);
+            place_ = place ? std::move(*place) : std::nullopt;
+            if (!place_) {
+                told_ = place ? Result<Verdict>(refusal) : place.error();
+            }
+        }
+        return told_ || place_->wait() == Duration::zero();
+    }
+    void await_suspend(std::coroutine_handle<> waiter) {
+        resume_ = std::make_shared<std::function<void()>>([this, waiter] {
+            if (place_->wait() > Duration::zero()) {
+                return sleep(); // The timer was early.
+            }
+            *resume_ = nullptr;
+            waiter.resume();
+        });
+        sleep();
+    }
+    Answer await_resume() {
+        if (!told_) {
+            told_ = place_->bucket();
+            place_.reset();
+        }
+        if constexpr (std::is_same_v<Answer, Verdict>) {
+            return told_->value();
+        } else {
+            return *told_;
+        }
+    }
+
+private:
+    friend class Limiter;
+    using Kept = std::invoke_result_t<Timer &, Duration, Wake>;
+    Acquire(const Limiter &limiter, std::string_view key, Duration timeout, Timer timer,
+            const Charge &charge)
+        : limiter_(limiter), key_(key), timeout_(timeout), timer_(std::move(timer)),
+          charge_(charge) {
+        std::optional<Error> wrong;
+        detail::whole(timeout, "timeout", wrong);
+        if (wrong) {
+            told_ = *wrong;
+        }
+    }
+
+    void sleep() {
+        if constexpr (std::is_void_v<Kept>) {
+            timer_(place_->wait(), Wake(resume_));
+        } else {
+            kept_.emplace(timer_(place_->wait(), Wake(resume_)));
+        }
+    }
+    void give_up() noexcept {
+        if (resume_) {
+            *resume_ = nullptr;
+        }
+        if (place_) {
+            place_->cancel();
+        }
+    }
+
+    const Limiter &limiter_;
+    std::string key_;
+    Duration timeout_;
+    Timer timer_;
+    Charge charge_;
+    std::optional<std::conditional_t<std::is_void_v<Kept>, char, Kept>> kept_;
+    std::optional<Reservation> place_;
+    std::optional<Result<Verdict>> told_;
+    Wake::Resume resume_;
+};
+
+template <class Timer>
+Acquire<Timer, Verdict> Limiter::acquire_async(std::string_view key, Duration timeout, Timer timer,
+                                               const Charge &charge) const {
+    return {*this, key, timeout, std::move(timer), charge};
+}
+template <class Timer>
+Acquire<Timer, Result<Verdict>> Limiter::try_acquire_async(std::string_view key, Duration timeout,
+                                                           Timer timer,
+                                                           const Charge &charge) const {
+    return {*this, key, timeout, std::move(timer), charge};
+}
+
+#endif
 
 /// One of the limits that a request is held against: take_all. It borrows the
 /// limiter and the key.

@@ -609,11 +609,6 @@ fn play(rule: &Rule, book: &Book, steps: [u64; 2], left: usize) -> usize {
         if book.word > floor {
             let amount = rule.amount(place.tokens).expect("it was booked");
             let mut returns = rule.returns(book.word, place.then, amount, book.now);
-            if rule.form != Form::Bucket && place.due > book.now {
-                // Bindings keep the time only.
-                let then = rule.word_of_place(place.due);
-                assert_eq!(rule.returns(book.word, then, amount, book.now), returns);
-            }
             if rule.form == Form::Bucket && place.due == place.booked {
                 // As `Table::undo` does.
                 returns = returns.saturating_sub(book.now - place.booked);

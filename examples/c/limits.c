@@ -80,10 +80,11 @@ int main(void) {
         printf("mail %d sent\n", mail);
     }
     /* Or it keeps its place, and does something else meanwhile. */
-    uint64_t wait = 0, due = 0;
-    if (fb_limiter_reserve(mails, "a@example.org", 13, SECOND, &wait, &due, NULL) == FB_OK) {
+    uint64_t wait = 0;
+    fb_reservation mail;
+    if (fb_limiter_reserve(mails, "a@example.org", 13, SECOND, &wait, &mail, NULL) == FB_OK) {
         printf("mail 4 may go in a while: %d\n", wait > 0);
-        fb_limiter_cancel(mails, "a@example.org", 13, due); /* not needed after all */
+        fb_limiter_cancel(mails, "a@example.org", 13, &mail); /* not needed after all */
     }
 
     /* Two exports of one customer at once, over all processes of a shared region. */

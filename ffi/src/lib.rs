@@ -10,6 +10,7 @@
 //! | `handle.rs` | opaque handles that know their kind and whether they are open |
 //! | `argument.rs` | pointers and lengths become slices, text and places to write |
 //! | `sized.rs` | structs that grow by `struct_size` |
+//! | `limiter_options.rs` | how a limiter is asked for becomes core's options |
 //! | `key.rs`, `region.rs`, `limiter.rs`, `waiting.rs`, `together.rs`, `http.rs`, `window.rs`, `permits.rs`, `cache.rs`, `breaker.rs`, `histogram.rs` | the functions |
 //!
 //! # Safety
@@ -34,6 +35,7 @@ mod histogram;
 mod http;
 mod key;
 mod limiter;
+mod limiter_options;
 mod permits;
 mod region;
 mod sized;

@@ -87,7 +87,8 @@ int main(void) {
     fb_refusal refusal;
     ANSWERS(FB_OK, fb_permits_try_acquire(permits, "full", 4, &lease, NULL));
     ANSWERS(FB_OK, fb_permits_try_acquire(permits, "full", 4, &kept, NULL));
-    uint64_t permit = 0, wait = 0, due = 0, number = 0;
+    uint64_t permit = 0, wait = 0, number = 0;
+    fb_reservation place = {0, {0, 0, 0, 0}};
     ANSWERS(FB_OK, fb_breaker_enter(open, &permit, NULL));
     ANSWERS(FB_OK, fb_breaker_failure(open, permit));
 
@@ -121,11 +122,11 @@ int main(void) {
         answers += (unsigned long)fb_limiter_penalize_with(limiter, &i, sizeof i, 2, "pro", FB_NOW, NULL);
         answers += (unsigned long)fb_limiter_block(limiter, &i, sizeof i, 1);
         answers += (unsigned long)fb_limiter_unblock(limiter, &i, sizeof i);
-        answers += (unsigned long)fb_limiter_reserve(limiter, &key, sizeof key, 1000000000, &wait, &due, &verdict);
-        answers += (unsigned long)fb_limiter_until_due(limiter, due, &wait);
-        answers += (unsigned long)fb_limiter_cancel(limiter, &key, sizeof key, due);
-        answers += (unsigned long)fb_limiter_reserve_with(limiter, &i, sizeof i, 9, "none", FB_NOW, 0, &wait, &due, NULL);
-        answers += (unsigned long)fb_limiter_cancel_with(limiter, &i, sizeof i, 3, "pro", due);
+        answers += (unsigned long)fb_limiter_reserve(limiter, &key, sizeof key, 1000000000, &wait, &place, &verdict);
+        answers += (unsigned long)fb_limiter_until_due(limiter, place.due_ns, &wait);
+        answers += (unsigned long)fb_limiter_cancel(limiter, &key, sizeof key, &place);
+        answers += (unsigned long)fb_limiter_reserve_with(limiter, &i, sizeof i, 9, "none", FB_NOW, 0, &wait, &place, NULL);
+        answers += (unsigned long)fb_limiter_cancel_with(limiter, &i, sizeof i, 3, "pro", &place);
         answers += (unsigned long)fb_limiter_acquire(limiter, &key, sizeof key, 0, &verdict);
         answers += (unsigned long)fb_limiter_acquire_with(limiter, &i, sizeof i, 1, "pro", FB_NOW, 0, NULL);
         answers += (unsigned long)fb_cache_set(cache, &key, sizeof key, value, i % 2000);

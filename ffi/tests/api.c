@@ -300,30 +300,31 @@ static void reservations(void) {
     fb_region *region = open_region();
     fb_limiter *limiter = limiter_of(region, "mails", "1/s burst 2");
     fb_verdict verdict = {7, 7, 7, 7, 7};
-    uint64_t now = 0, wait = 77, due = 77, last = 0;
+    uint64_t now = 0, wait = 77;
+    fb_reservation due = {77, {77, 77, 77, 77}}, last = due;
     ANSWERS(FB_OK, fb_region_now(region, &now));
     ANSWERS(FB_OK, fb_limiter_reserve(limiter, "a", 1, 0, &wait, &due, &verdict));
-    CHECK(wait == 0 && due == now && verdict.limit == 7);
+    CHECK(wait == 0 && due.due_ns == now && verdict.limit == 7);
     ANSWERS(FB_OK, fb_limiter_reserve(limiter, "a", 1, 0, &wait, NULL, NULL));
     ANSWERS(FB_DENIED, fb_limiter_reserve(limiter, "a", 1, SECOND - 1, &wait, &due, &verdict));
     CHECK(verdict.retry_after_ns == SECOND && verdict.remaining == 0);
     ANSWERS(FB_OK, fb_limiter_reserve(limiter, "a", 1, SECOND, &wait, &due, NULL));
-    CHECK(wait == SECOND && due == now + SECOND);
+    CHECK(wait == SECOND && due.due_ns == now + SECOND);
     /* Whoever comes later waits longer. */
     ANSWERS(FB_OK, fb_limiter_reserve_with(limiter, "a", 1, 2, NULL, now, FB_NEVER, &wait, &last,
                                            NULL));
-    CHECK(wait == 3 * SECOND && last == now + 3 * SECOND);
+    CHECK(wait == 3 * SECOND && last.due_ns == now + 3 * SECOND);
     ANSWERS(FB_DENIED, fb_limiter_reserve_with(limiter, "a", 1, 3, NULL, FB_NOW, FB_NEVER, &wait,
                                                &last, &verdict));
-    CHECK(verdict.retry_after_ns == FB_NEVER && last == now + 3 * SECOND);
-    ANSWERS(FB_OK, fb_limiter_cancel_with(limiter, "a", 1, 2, NULL, last));
+    CHECK(verdict.retry_after_ns == FB_NEVER && last.due_ns == now + 3 * SECOND);
+    ANSWERS(FB_OK, fb_limiter_cancel_with(limiter, "a", 1, 2, NULL, &last));
     ANSWERS(FB_OK, fb_region_advance(region, SECOND / 2));
-    ANSWERS(FB_OK, fb_limiter_until_due(limiter, due, &wait));
+    ANSWERS(FB_OK, fb_limiter_until_due(limiter, due.due_ns, &wait));
     CHECK(wait == SECOND / 2);
     ANSWERS(FB_OK, fb_region_advance(region, SECOND / 2));
-    ANSWERS(FB_OK, fb_limiter_until_due(limiter, due, &wait));
+    ANSWERS(FB_OK, fb_limiter_until_due(limiter, due.due_ns, &wait));
     CHECK(wait == 0);
-    ANSWERS(FB_LATE, fb_limiter_cancel(limiter, "a", 1, due));
+    ANSWERS(FB_LATE, fb_limiter_cancel(limiter, "a", 1, &due));
     /* An unlimited tier waits for a block to end, and for nothing else. */
     ANSWERS(FB_OK, fb_limiter_reserve_with(limiter, "b", 1, 1000, "admin", FB_NOW, 0, &wait, NULL,
                                            NULL));
@@ -389,12 +390,13 @@ static void several_rates(void) {
     /* What was reserved comes back to both. */
     options.rate = fb_rate_text("1/s and 5/day");
     fb_limiter *mails = NULL;
-    uint64_t wait = 0, due = 0;
+    uint64_t wait = 0;
+    fb_reservation due;
     ANSWERS(FB_OK, fb_limiter_open(region, "mails", &options, &mails));
     ANSWERS(FB_OK, fb_limiter_take(mails, "m", 1, NULL));
     ANSWERS(FB_OK, fb_limiter_reserve(mails, "m", 1, SECOND, &wait, &due, NULL));
     CHECK(wait == SECOND);
-    ANSWERS(FB_OK, fb_limiter_cancel(mails, "m", 1, due));
+    ANSWERS(FB_OK, fb_limiter_cancel(mails, "m", 1, &due));
     ANSWERS(FB_OK, fb_region_advance(region, SECOND));
     ANSWERS(FB_OK, fb_limiter_peek(mails, "m", 1, &verdict));
     CHECK(verdict.limit == 1 && verdict.remaining == 1);

@@ -44,6 +44,7 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     char buf[64];
     size_t len = 77, count = 77;
     uint64_t number = 77;
+    fb_reservation place = {1, {77, 77, 77, 77}};
     uint32_t state = 77;
     int asked = 0;
     fb_verdict verdict = {7, 7, 7, 7, 7};
@@ -97,11 +98,11 @@ static void all_with(fb_status code, fb_region *r, fb_limiter *l, fb_cache *c, f
     ANSWERS(code, fb_limiter_penalize_with(l, "k", 1, 1, NULL, FB_NOW, &verdict));
     ANSWERS(code, fb_limiter_block(l, "k", 1, 1));
     ANSWERS(code, fb_limiter_unblock(l, "k", 1));
-    ANSWERS(code, fb_limiter_reserve(l, "k", 1, 1, &number, &number, &verdict));
-    ANSWERS(code, fb_limiter_reserve_with(l, "k", 1, 1, NULL, FB_NOW, 1, &number, &number, &verdict));
+    ANSWERS(code, fb_limiter_reserve(l, "k", 1, 1, &number, &place, &verdict));
+    ANSWERS(code, fb_limiter_reserve_with(l, "k", 1, 1, NULL, FB_NOW, 1, &number, &place, &verdict));
     ANSWERS(code, fb_limiter_until_due(l, 1, &number));
-    ANSWERS(code, fb_limiter_cancel(l, "k", 1, 1));
-    ANSWERS(code, fb_limiter_cancel_with(l, "k", 1, 1, NULL, 1));
+    ANSWERS(code, fb_limiter_cancel(l, "k", 1, &place));
+    ANSWERS(code, fb_limiter_cancel_with(l, "k", 1, 1, NULL, &place));
     ANSWERS(code, fb_limiter_acquire(l, "k", 1, FB_NEVER, &verdict));
     ANSWERS(code, fb_limiter_acquire_with(l, "k", 1, 1, NULL, FB_NOW, FB_NEVER, &verdict));
     const fb_request request = fb_request_of(l, "k", 1);
@@ -266,6 +267,9 @@ static void places_that_are_null(void) {
     ANSWERS(FB_E_INVALID_ARGUMENT,
             fb_limiter_reserve_with(limiter, "k", 1, 1, NULL, FB_NOW, 0, NULL, NULL, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_until_due(limiter, 0, NULL));
+    FAILS(FB_E_INVALID_ARGUMENT, "reservation: got NULL; allowed: a pointer to write to",
+          fb_limiter_cancel(limiter, "k", 1, NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_cancel_with(limiter, "k", 1, 1, NULL, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_take_all(NULL, 1, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_headers(NULL, 1, "legacy", 0, buf, sizeof buf, &n));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_headers(NULL, 0, NULL, 0, buf, sizeof buf, &n));
@@ -331,7 +335,9 @@ static void places_that_are_null(void) {
             fb_limiter_tier_stats(limiter, (fb_tier_stats *)(void *)((char *)words + 1), 1, &n));
     ANSWERS(FB_E_INVALID_ARGUMENT,
             fb_limiter_reserve(limiter, "k", 1, 0, &number,
-                               (uint64_t *)(void *)((char *)words + 1), NULL));
+                               (fb_reservation *)(void *)((char *)words + 1), NULL));
+    ANSWERS(FB_E_INVALID_ARGUMENT,
+            fb_limiter_cancel(limiter, "k", 1, (fb_reservation *)(void *)((char *)words + 1)));
     ANSWERS(FB_E_INVALID_ARGUMENT,
             fb_limiter_acquire(limiter, "k", 1, 0, (fb_verdict *)(void *)((char *)words + 1)));
     const fb_request request = fb_request_of(limiter, "k", 1);
@@ -365,12 +371,13 @@ static void lengths(void) {
           fb_limiter_take(limiter, NULL, 3, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_reset(limiter, NULL, 1));
     uint64_t wait = 0;
+    const fb_reservation place = {FB_NEVER, {1, 1, 1, 1}};
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_refund(limiter, NULL, 1, 1, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_penalize(limiter, NULL, 1, 1, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_block(limiter, NULL, 1, 1));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_unblock(limiter, NULL, 1));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_reserve(limiter, NULL, 1, 1, &wait, NULL, NULL));
-    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_cancel(limiter, NULL, 1, 1));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_cancel(limiter, NULL, 1, &place));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_acquire(limiter, NULL, 1, 1, NULL));
     ANSWERS(FB_E_TOO_LARGE, fb_limiter_block(limiter, "k", SIZE_MAX, 1));
     ANSWERS(FB_E_TOO_LARGE, fb_limiter_acquire(limiter, "k", SIZE_MAX, 1, NULL));
@@ -629,17 +636,18 @@ static void limiter_options(void) {
 
 static void verbs_of_a_limiter(void) {
     fb_verdict verdict;
-    uint64_t wait = 77, due = 77;
+    uint64_t wait = 77;
+    fb_reservation place = {77, {77, 77, 77, 77}};
     FAILS(FB_E_INVALID_ARGUMENT, "tier: got \"\\xff\"; allowed: UTF-8",
           fb_limiter_refund_with(limiter, "v", 1, 1, "\xff", NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT,
             fb_limiter_penalize_with(limiter, "v", 1, 1, "\xff", FB_NOW, NULL));
     ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_reserve_with(limiter, "v", 1, 1, "\xff", FB_NOW, 0,
-                                                           &wait, &due, &verdict));
-    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_cancel_with(limiter, "v", 1, 1, "\xff", 1));
+                                                           &wait, &place, &verdict));
+    ANSWERS(FB_E_INVALID_ARGUMENT, fb_limiter_cancel_with(limiter, "v", 1, 1, "\xff", &place));
     ANSWERS(FB_E_INVALID_ARGUMENT,
             fb_limiter_acquire_with(limiter, "v", 1, 1, "\xff", FB_NOW, 0, NULL));
-    CHECK(wait == 77 && due == 77);
+    CHECK(wait == 77 && place.due_ns == 77 && place.words[0] == 77);
     ANSWERS(FB_OK, fb_limiter_peek(limiter, "v", 1, &verdict));
     CHECK(verdict.remaining == 1000);
 
@@ -647,8 +655,8 @@ static void verbs_of_a_limiter(void) {
     ANSWERS(FB_OK, fb_limiter_refund(limiter, "v", 1, UINT64_MAX, &verdict));
     CHECK(verdict.remaining == 1000 && verdict.limit == 1000);
     ANSWERS(FB_DENIED, fb_limiter_reserve_with(limiter, "v", 1, UINT64_MAX, NULL, FB_NOW, FB_NEVER,
-                                               &wait, &due, &verdict));
-    CHECK(wait == 77 && due == 77 && verdict.retry_after_ns == FB_NEVER);
+                                               &wait, &place, &verdict));
+    CHECK(wait == 77 && place.due_ns == 77 && place.words[0] == 77 && verdict.retry_after_ns == FB_NEVER);
     ANSWERS(FB_DENIED, fb_limiter_acquire_with(limiter, "v", 1, UINT64_MAX, NULL, FB_NOW, FB_NEVER,
                                                &verdict));
     ANSWERS(FB_DENIED, fb_limiter_penalize(limiter, "v", 1, UINT64_MAX, &verdict));
@@ -656,9 +664,9 @@ static void verbs_of_a_limiter(void) {
           verdict.retry_after_ns < UINT64_C(1) << 58);
     ANSWERS(FB_DENIED, fb_limiter_penalize(limiter, "v", 1, UINT64_MAX, &verdict));
     /* A debt of years is too long a wait, whatever is asked for. */
-    ANSWERS(FB_DENIED, fb_limiter_reserve(limiter, "v", 1, FB_NEVER, &wait, &due, &verdict));
+    ANSWERS(FB_DENIED, fb_limiter_reserve(limiter, "v", 1, FB_NEVER, &wait, &place, &verdict));
     ANSWERS(FB_DENIED, fb_limiter_acquire(limiter, "v", 1, FB_NEVER, &verdict));
-    CHECK(wait == 77 && due == 77);
+    CHECK(wait == 77 && place.due_ns == 77 && place.words[0] == 77);
     ANSWERS(FB_OK, fb_limiter_reset(limiter, "v", 1));
     ANSWERS(FB_OK, fb_limiter_block(limiter, "v", 1, FB_NEVER));
     ANSWERS(FB_DENIED, fb_limiter_peek(limiter, "v", 1, &verdict));
@@ -667,8 +675,20 @@ static void verbs_of_a_limiter(void) {
     ANSWERS(FB_OK, fb_limiter_until_due(limiter, FB_NEVER, &wait));
     CHECK(wait > UINT64_C(1) << 63);
     /* No reservation: nothing to give back to a full bucket. */
-    ANSWERS(FB_LATE, fb_limiter_cancel(limiter, "v", 1, 0));
-    ANSWERS(FB_OK, fb_limiter_cancel_with(limiter, "v", 1, UINT64_MAX, NULL, FB_NEVER));
+    place.due_ns = 0;
+    ANSWERS(FB_LATE, fb_limiter_cancel(limiter, "v", 1, &place));
+    memset(&place, 0xff, sizeof place);
+    ANSWERS(FB_OK, fb_limiter_cancel_with(limiter, "v", 1, UINT64_MAX, NULL, &place));
+    /* Nor more than the cost, nor anything where nothing was charged. */
+    ANSWERS(FB_OK, fb_limiter_take_with(limiter, "v", 1, 5, NULL, FB_NOW, NULL));
+    ANSWERS(FB_OK, fb_limiter_cancel(limiter, "v", 1, &place));
+    ANSWERS(FB_OK, fb_limiter_peek(limiter, "v", 1, &verdict));
+    CHECK(verdict.remaining == 996);
+    memset(&place.words, 0, sizeof place.words);
+    ANSWERS(FB_OK, fb_limiter_cancel_with(limiter, "v", 1, 4, NULL, &place));
+    ANSWERS(FB_OK, fb_limiter_peek(limiter, "v", 1, &verdict));
+    CHECK(verdict.remaining == 996);
+    ANSWERS(FB_OK, fb_limiter_reset(limiter, "v", 1));
     ANSWERS(FB_OK, fb_limiter_peek(limiter, "v", 1, &verdict));
     CHECK(verdict.remaining == 1000);
 }

@@ -9,7 +9,7 @@
 struct reservation {
     const char *name;
     const struct fb_case_step *step;
-    uint64_t due_ns;
+    fb_reservation raw;
 };
 
 struct lease {
@@ -227,15 +227,15 @@ static fb_status ask(const struct fb_case_step *step, const fb_limiter *limiter,
 
 static void reserve(struct world *world, const struct fb_case_step *step,
                     const fb_limiter *limiter, struct owned key) {
-    struct reservation reservation = {step->permit, step, 0};
+    struct reservation reservation = {step->permit, step, {0, {0, 0, 0, 0}}};
     uint64_t wait = 0, left = 0;
     fb_verdict refusal;
     const fb_status said =
         step->tier == NULL && step->cost == 1
             ? fb_limiter_reserve(limiter, key.data, key.length, step->ns, &wait,
-                                 &reservation.due_ns, &refusal)
+                                 &reservation.raw, &refusal)
             : fb_limiter_reserve_with(limiter, key.data, key.length, step->cost, step->tier, FB_NOW,
-                                      step->ns, &wait, &reservation.due_ns, &refusal);
+                                      step->ns, &wait, &reservation.raw, &refusal);
     if (step->expect == EXPECT_BYTES) {
         CHECK(strcmp(step->bytes.data, "refused") == 0);
         equal(world, "reserve", (uint64_t)said, FB_DENIED);
@@ -245,7 +245,7 @@ static void reserve(struct world *world, const struct fb_case_step *step,
     equal(world, "reserve", (uint64_t)said, FB_OK);
     const struct named answer[] = {{"wait_ns", wait}};
     fields(world, step, answer, 1);
-    ANSWERS(FB_OK, fb_limiter_until_due(limiter, reservation.due_ns, &left));
+    ANSWERS(FB_OK, fb_limiter_until_due(limiter, reservation.raw.due_ns, &left));
     equal(world, "what is left to wait", left, wait);
     if (reservation.name != NULL && CHECK(world->reservation_count < 32)) {
         world->reservations[world->reservation_count++] = reservation;
@@ -265,9 +265,9 @@ static void cancel(struct world *world, const struct fb_case_step *step,
     const struct owned key = spell(of.step->key);
     const fb_status said =
         of.step->tier == NULL && of.step->cost == 1
-            ? fb_limiter_cancel(limiter, key.data, key.length, of.due_ns)
+            ? fb_limiter_cancel(limiter, key.data, key.length, &of.raw)
             : fb_limiter_cancel_with(limiter, key.data, key.length, of.step->cost, of.step->tier,
-                                     of.due_ns);
+                                     &of.raw);
     CHECK(said == FB_OK || said == FB_LATE);
     equal(world, "cancel", said == FB_OK, step->number);
     free(key.data);

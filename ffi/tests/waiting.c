@@ -139,8 +139,9 @@ static void a_wait_that_ends_early(void) {
     ANSWERS(FB_OK, fb_limiter_take(world.limiter, "k", 1, NULL));
     fb_verdict before, after;
     ANSWERS(FB_DENIED, fb_limiter_peek(world.limiter, "k", 1, &before));
-    uint64_t wait = 0, due = 0;
-    ANSWERS(FB_OK, fb_limiter_reserve(world.limiter, "k", 1, FB_NEVER, &wait, &due, NULL));
+    uint64_t wait = 0;
+    fb_reservation place;
+    ANSWERS(FB_OK, fb_limiter_reserve(world.limiter, "k", 1, FB_NEVER, &wait, &place, NULL));
     CHECK(wait > 3590 * SECOND && wait <= 3600 * SECOND);
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     pthread_cond_t shutdown = PTHREAD_COND_INITIALIZER;
@@ -153,7 +154,7 @@ static void a_wait_that_ends_early(void) {
     while (pthread_cond_timedwait(&shutdown, &mutex, &until) == 0) {
     }
     pthread_mutex_unlock(&mutex);
-    ANSWERS(FB_OK, fb_limiter_cancel(world.limiter, "k", 1, due));
+    ANSWERS(FB_OK, fb_limiter_cancel(world.limiter, "k", 1, &place));
     ANSWERS(FB_DENIED, fb_limiter_peek(world.limiter, "k", 1, &after));
     CHECK(after.retry_after_ns <= before.retry_after_ns);
     close_world(world);

@@ -28,6 +28,10 @@ mod http;
 mod key;
 #[path = "../../ffi/src/limiter.rs"]
 mod limiter;
+#[path = "../../ffi/src/limiter_options.rs"]
+mod limiter_options;
+#[path = "../../ffi/src/permits.rs"]
+mod permits;
 #[path = "../../ffi/src/region.rs"]
 mod region;
 #[path = "../../ffi/src/sized.rs"]
@@ -38,24 +42,31 @@ mod status;
 mod together;
 #[path = "../../ffi/src/waiting.rs"]
 mod waiting;
+#[path = "../../ffi/src/window.rs"]
+mod window;
 
+mod counted;
 mod script;
 
 use breaker::*;
 use cache::*;
+use counted::Known;
 use histogram::*;
 use http::*;
 use key::*;
 use limiter::*;
+use permits::{fb_permits_close, fb_permits_open};
 use region::*;
 use script::{Bytes, Grown, Out, Text};
 use together::*;
 use waiting::*;
+use window::{fb_window_close, fb_window_open};
 
 const OK: i32 = 0;
+const MISS: i32 = 1;
 const DENIED: i32 = 2;
-const LATE: i32 = 5;
 const REJECTED: i32 = 3;
+const LATE: i32 = 5;
 const INVALID: i32 = -1;
 const TOO_LARGE: i32 = -11;
 const CLOSED: i32 = -13;
@@ -65,8 +76,8 @@ const PANIC: i32 = -99;
 /// are not used again yet.
 #[derive(Default)]
 struct Handles {
-    open: [Vec<*mut c_void>; 5],
-    closed: [Vec<*mut c_void>; 5],
+    open: [Vec<*mut c_void>; KINDS],
+    closed: [Vec<*mut c_void>; KINDS],
 }
 
 const REGION: usize = 0;
@@ -74,6 +85,9 @@ const LIMITER: usize = 1;
 const CACHE: usize = 2;
 const BREAKER: usize = 3;
 const HISTOGRAM: usize = 4;
+const WINDOW: usize = 5;
+const PERMITS: usize = 6;
+const KINDS: usize = 7;
 
 impl Handles {
     /// A handle of this kind, more often good than not; what a call that does
@@ -87,11 +101,11 @@ impl Handles {
             0 => (null_mut(), Some(INVALID)),
             1 => (choose(&self.closed[kind], script), Some(CLOSED)),
             2 => {
-                let other = (kind + 1 + script.below(4)) % 5;
+                let other = (kind + 1 + script.below(KINDS - 1)) % KINDS;
                 (choose(&self.open[other], script), Some(INVALID))
             }
             3 => {
-                let other = (kind + 1 + script.below(4)) % 5;
+                let other = (kind + 1 + script.below(KINDS - 1)) % KINDS;
                 (choose(&self.closed[other], script), Some(INVALID))
             }
             _ => (choose(&self.open[kind], script), None),
@@ -134,7 +148,7 @@ impl Handles {
 
 impl Drop for Handles {
     fn drop(&mut self) {
-        for kind in 0..5 {
+        for kind in 0..KINDS {
             for handle in &self.open[kind] {
                 assert_eq!(close(kind, *handle), OK);
             }
@@ -150,6 +164,8 @@ fn close(kind: usize, handle: *mut c_void) -> i32 {
             LIMITER => fb_limiter_close(handle.cast()),
             CACHE => fb_cache_close(handle.cast()),
             BREAKER => fb_breaker_close(handle.cast()),
+            WINDOW => fb_window_close(handle.cast()),
+            PERMITS => fb_permits_close(handle.cast()),
             _ => fb_histogram_close(handle.cast()),
         }
     }
@@ -188,7 +204,7 @@ fn rate(script: &mut Script<'_>, text: &Text) -> fb_rate {
     }
 }
 
-fn open_region(handles: &mut Handles, script: &mut Script<'_>) {
+fn open_region(handles: &mut Handles, known: &mut Known, script: &mut Script<'_>) {
     let text = Text::new(script);
     let private = script.byte() % 4 != 0;
     let options = Grown::<fb_region_options>::new(
@@ -223,14 +239,19 @@ fn open_region(handles: &mut Handles, script: &mut Script<'_>) {
     );
     region.check(status, &[OK]);
     handles.opened(REGION, status, &region);
+    if status == OK {
+        known.opened_region(region.value(), private);
+    }
 }
 
-fn open_object(kind: usize, handles: &mut Handles, script: &mut Script<'_>) {
+fn open_object(kind: usize, handles: &mut Handles, known: &mut Known, script: &mut Script<'_>) {
     let (region, bad) = handles.pick(REGION, script);
     let name = Text::new(script);
     let texts = [Text::new(script), Text::new(script)];
     let out = Out::<*mut c_void>::new(script);
+    let in_region = region;
     let (region, place) = (region.cast::<fb_region>(), out.pointer());
+    let mut limit = None;
     // SAFETY: pointers are NULL or valid for what their struct says.
     let status = unsafe {
         match kind {
@@ -319,6 +340,15 @@ fn open_object(kind: usize, handles: &mut Handles, script: &mut Script<'_>) {
                 );
                 fb_breaker_open(region, name.pointer(), options.pointer(), place.cast())
             }
+            WINDOW => {
+                let options = counted::window_options(script);
+                fb_window_open(region, name.pointer(), options.pointer(), place.cast())
+            }
+            PERMITS => {
+                let (options, asked) = counted::permits_options(script);
+                limit = (!options.pointer().is_null()).then_some(asked);
+                fb_permits_open(region, name.pointer(), options.pointer(), place.cast())
+            }
             _ => {
                 let reserved = u32::from(script.byte() % 4 == 0);
                 let options = Grown::new(
@@ -335,6 +365,9 @@ fn open_object(kind: usize, handles: &mut Handles, script: &mut Script<'_>) {
     check(status, bad);
     out.check(status, &[OK]);
     handles.opened(kind, status, &out);
+    if status == OK && kind >= WINDOW {
+        known.opened(in_region, &name, out.value(), limit);
+    }
 }
 
 /// An answer that grows: `call` gets the place for it.
@@ -344,7 +377,7 @@ fn answered<T>(script: &mut Script<'_>, bad: Option<i32>, call: impl FnOnce(*mut
     place.check_answer(status);
 }
 
-fn on_region(handles: &Handles, script: &mut Script<'_>) {
+fn on_region(handles: &Handles, known: &mut Known, script: &mut Script<'_>) {
     let (region, bad) = handles.pick(REGION, script);
     let region = region.cast::<fb_region>().cast_const();
     // SAFETY: handles are NULL or from an `_open`; places are NULL or valid.
@@ -356,7 +389,10 @@ fn on_region(handles: &Handles, script: &mut Script<'_>) {
                 now.check(status, &[OK]);
             }
             1 => {
-                check(fb_region_advance(region, script.number()), bad);
+                let by = script.number();
+                if check(fb_region_advance(region, by), bad) == OK {
+                    known.advanced(region.cast(), by);
+                }
             }
             2 => {
                 let (buf, len) = (Bytes::writable(script), Out::<usize>::new(script));
@@ -468,7 +504,7 @@ unsafe fn reserve(
     tier: &Text,
     script: &mut Script<'_>,
 ) {
-    let (wait, due) = (Out::<u64>::new(script), Out::<u64>::new(script));
+    let (wait, due) = (Out::<u64>::new(script), Out::<fb_reservation>::new(script));
     let refusal = Out::<fb_verdict>::new(script);
     let (k, n) = (key.pointer().cast_const(), key.len);
     let (cost, now, most) = (script.number(), script.number(), script.number());
@@ -493,12 +529,15 @@ unsafe fn reserve(
         refusal.check(status, &[DENIED]);
         let due = match status == OK && !due.pointer().is_null() {
             true => due.value(),
-            false => script.number(),
+            false => fb_reservation {
+                due_ns: script.number(),
+                words: std::array::from_fn(|_| script.number()),
+            },
         };
         let left = Out::<u64>::new(script);
-        let status = check(fb_limiter_until_due(limiter, due, left.pointer()), bad);
+        let status = check(fb_limiter_until_due(limiter, due.due_ns, left.pointer()), bad);
         left.check(status, &[OK]);
-        let status = fb_limiter_cancel_with(limiter, k, n, cost, tier.pointer(), due);
+        let status = fb_limiter_cancel_with(limiter, k, n, cost, tier.pointer(), &due);
         assert!(check(status, bad) <= OK || status == LATE);
     }
 }
@@ -825,24 +864,27 @@ fuzz_target!(|data: &[u8]| {
     script::set_folder();
     let mut script = Script(data);
     let mut handles = Handles::default();
+    let mut known = Known::default();
     let mut permits = Vec::new();
     // Something to begin with.
     let mut start = Script(&[]);
-    open_region(&mut handles, &mut start);
+    open_region(&mut handles, &mut known, &mut start);
     while !script.is_over() {
-        match script.byte() % 18 {
-            0 if handles.open[REGION].len() < 4 => open_region(&mut handles, &mut script),
+        match script.byte() % 22 {
+            0 if handles.open[REGION].len() < 4 => {
+                open_region(&mut handles, &mut known, &mut script);
+            }
             1 | 2 => {
-                let kind = LIMITER + script.below(4);
+                let kind = LIMITER + script.below(KINDS - 1);
                 if handles.open[kind].len() < 16 {
-                    open_object(kind, &mut handles, &mut script);
+                    open_object(kind, &mut handles, &mut known, &mut script);
                 }
             }
             3 => {
-                let kind = script.below(5);
+                let kind = script.below(KINDS);
                 handles.close(kind, &mut script);
             }
-            4 | 5 => on_region(&handles, &mut script),
+            4 | 5 => on_region(&handles, &mut known, &mut script),
             6..=8 => on_limiter(&handles, &mut script),
             9..=11 => on_cache(&handles, &mut script),
             12 => on_breaker(&handles, &mut permits, &mut script),
@@ -850,7 +892,10 @@ fuzz_target!(|data: &[u8]| {
             14 => join(&mut script),
             15 => on_several(&handles, &mut script),
             16 => on_address(&mut script),
+            17 | 18 => counted::on_window(&handles, &mut known, &mut script),
+            19 | 20 => counted::on_permits(&handles, &mut known, &mut script),
             _ => last_error(&mut script),
         }
     }
+    counted::finish(&handles, &mut known);
 });

@@ -180,11 +180,13 @@ impl Tests {
             &["-fno-exceptions"],
             &["-fno-exceptions", "-fno-rtti"],
         ] {
-            run(self
-                .command(&self.cpp, "c++17")
-                .args(["-fsyntax-only", "-x", "c++"])
-                .args(arguments)
-                .arg(&hpp))?;
+            for standard in ["c++17", "c++20"] {
+                run(self
+                    .command(&self.cpp, standard)
+                    .args(["-fsyntax-only", "-x", "c++"])
+                    .args(arguments)
+                    .arg(&hpp))?;
+            }
         }
         Ok(())
     }
@@ -246,13 +248,14 @@ impl Tests {
 
     /// Compiles a program and links it.
     fn compile(&self, source: &Path, link: &[String]) -> Result<PathBuf> {
-        let is_c = source.extension().is_some_and(|e| e == "c");
-        let mut command = if is_c {
+        let name = source.file_name().context("a file")?.to_string_lossy();
+        let mut command = if name.ends_with(".c") {
             self.command(&self.c, "c11")
+        } else if name == "coroutine.cpp" {
+            self.command(&self.cpp, "c++20")
         } else {
             self.command(&self.cpp, "c++17")
         };
-        let name = source.file_name().context("a file")?.to_string_lossy();
         if name == "no_exceptions.cpp" {
             command.arg("-fno-exceptions");
         }

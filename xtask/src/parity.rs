@@ -211,8 +211,8 @@ const OBJECTS: [Object; 10] = [
             ),
             (
                 "acquire_async",
-                ["", "", "acquire_async", "acquire"],
-                "C, C++: reserve, and wait in the program's own way",
+                ["", "acquire_async", "acquire_async", "acquire"],
+                "C: reserve, and wait in the program's own way; C++: with a timer of the program's, in C++20",
             ),
             (
                 "enforce",

@@ -22,6 +22,8 @@ pub use rate::{Rate, Rates, MOST_RATES};
 pub use refused::RefusedKey;
 pub use together::{take_all, Request, MOST_TOGETHER};
 pub use verdict::{Charge, Limited, LimiterStats, TierStats, Verdict};
+#[doc(hidden)]
+pub use waiting::RawReservation;
 pub use waiting::{Acquire, Reservation};
 
 use crate::region::{Inner, Object};

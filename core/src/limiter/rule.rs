@@ -230,12 +230,6 @@ impl Rule {
         }
     }
 
-    /// The word, as far as it matters to [`Rule::returns`], of a place in a
-    /// window at a time to come.
-    pub fn word_of_place(&self, due: u64) -> u64 {
-        self.form.word_of_place(self.window(), due)
-    }
-
     /// Tokens that are there at `now`.
     pub fn remaining(&self, word: u64, now: u64) -> u64 {
         match self.form {

@@ -3,7 +3,6 @@
 use super::rate::MOST_RATES;
 use super::table::{Entry, Table};
 use super::verdict::{Asked, Charge, Verdict};
-use super::window::Form;
 use super::{refused, ticks_of, Limiter, ADMITTED, AT_REFUSED, REFUSED};
 use crate::{Error, Key, Result};
 use std::cell::Cell;
@@ -260,9 +259,11 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Gives back what was charged some time ago, when the words became `then`.
+    /// Gives back what was charged some time ago, when the words became `then`:
+    /// nothing to a rate whose word is 0, which let the request pass uncharged.
     pub(super) fn refund(&self, then: &[u64; MOST_RATES], now: u64) {
-        for (part, then) in then.iter().enumerate().take(self.count) {
+        let charged = then.iter().enumerate().take(self.count);
+        for (part, then) in charged.filter(|(_, then)| **then > 0) {
             let asked = &self.parts[part];
             if let (Some(group), Some(amount)) = (self.limiter.bucket(asked), asked.amount) {
                 let returns = |word| asked.rule.returns(word, *then, amount, now);
@@ -276,23 +277,6 @@ impl<'a> Request<'a> {
     pub(super) fn words(&self) -> [u64; MOST_RATES] {
         self.entries
             .map(|entry| entry.map_or(0, |entry| entry.arrival))
-    }
-
-    /// The words as the charge left them, as far as they can be told from the
-    /// time that it was given, in ticks: of several rates, it is the time of the
-    /// slowest.
-    pub(super) fn words_at(&mut self, due: u64) -> [u64; MOST_RATES] {
-        self.look();
-        let mut then = [0; MOST_RATES];
-        for (then, asked) in then.iter_mut().zip(&self.parts[..self.count]) {
-            let slowest = due + asked.rule.tolerance();
-            *then = match asked.rule.form {
-                Form::Bucket if asked.arrival < slowest && self.count > 1 => 0,
-                Form::Bucket => slowest,
-                _ => asked.rule.word_of_place(due),
-            };
-        }
-        then
     }
 
     /// The part that the answer is about: of those that refuse the one with the

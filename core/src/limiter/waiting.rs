@@ -13,6 +13,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+/// A reservation as numbers: [`Reservation::raw`].
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawReservation {
+    /// When to act, in nanoseconds of the region's clock.
+    pub due: u64,
+    /// The words as it left them; 0: not charged.
+    pub words: [u64; MOST_RATES],
+}
+
 /// Tokens that are spent, to be used when [`Reservation::wait`] is over:
 /// [`Limiter::reserve`]. Dropped, it stays spent; [`Reservation::cancel`] gives
 /// it back.
@@ -23,22 +33,25 @@ pub struct Reservation {
     first: Asked,
     telling: Asked,
     cost: u64,
-    /// The words as it left them.
-    then: [u64; MOST_RATES],
-    /// When to act, in nanoseconds of the region's clock.
-    due: u64,
+    raw: RawReservation,
 }
 
 impl Reservation {
     /// How long to wait before acting; zero once it is time.
     pub fn wait(&self) -> Duration {
         let now = self.limiter.object.region.clock.now();
-        Duration::from_nanos(self.due.saturating_sub(now))
+        Duration::from_nanos(self.raw.due.saturating_sub(now))
     }
 
     /// When to act, in nanoseconds of [`Region::now`](crate::Region::now).
     pub fn due(&self) -> u64 {
-        self.due
+        self.raw.due
+    }
+
+    /// The reservation as numbers, for [`Limiter::cancel_raw`]: for bindings.
+    #[doc(hidden)]
+    pub fn raw(&self) -> RawReservation {
+        self.raw
     }
 
     /// Gives the tokens back; false if it was time to act already. Those who
@@ -47,18 +60,18 @@ impl Reservation {
     /// a place that was given up: who comes later waits for its time.
     pub fn cancel(self) -> bool {
         let now = self.limiter.object.region.clock.now();
-        if now >= self.due {
+        if now >= self.raw.due {
             return false;
         }
         let request = self.limiter.request_of(self.first, self.cost);
-        request.refund(&self.then, ticks_of(now));
+        request.refund(&self.raw.words, ticks_of(now));
         true
     }
 
     /// Sleeps until it is time; then the bucket as the reservation left it.
     fn sleep(&self) -> Verdict {
         let clock = &self.limiter.object.region.clock;
-        while !clock.wait_until(self.due, Duration::MAX) {}
+        while !clock.wait_until(self.raw.due, Duration::MAX) {}
         self.verdict()
     }
 
@@ -129,31 +142,31 @@ impl Limiter {
                 first,
                 telling: *request.telling(true),
                 cost: charge.cost,
-                then: request.words(),
-                // A tick more than the nanosecond's own is the next one.
-                due: due.div_ceil(TICKS) - 1,
+                raw: RawReservation {
+                    // A tick more than the nanosecond's own is the next one.
+                    due: due.div_ceil(TICKS) - 1,
+                    words: request.words(),
+                },
             }),
             None => Err(request.telling(false).verdict(false)),
         }
     }
 
     /// [`Reservation::cancel`] for bindings, which keep the key, the charge and
-    /// when it is due.
+    /// the numbers. Whatever these are, no more than the charge is given back.
     #[doc(hidden)]
-    pub fn cancel_raw(&self, key: impl Key, charge: Charge<'_>, due: u64) -> bool {
+    pub fn cancel_raw(&self, key: impl Key, charge: Charge<'_>, raw: RawReservation) -> bool {
         let charge = Charge {
             now: None,
             ..charge
         };
         let asked = self.asked(&key, charge);
-        let then = self.request_of(asked, charge.cost).words_at(ticks_of(due));
         let reservation = Reservation {
             limiter: self.clone(),
             first: asked,
             telling: asked,
             cost: charge.cost,
-            then,
-            due,
+            raw,
         };
         reservation.cancel()
     }

@@ -293,22 +293,6 @@ impl Form {
         }
     }
 
-    /// The word, but for what it counts, of a place at a time to come, in ticks;
-    /// 0 if no place begins then.
-    pub fn word_of_place(&self, window: Window, due: u64) -> u64 {
-        let ns = nanoseconds(due);
-        match self {
-            Form::Bucket => 0,
-            Form::Fixed if ns.is_multiple_of(MILLISECOND) => {
-                (ns / MILLISECOND + window.milliseconds()) << END_SHIFT
-            }
-            Form::Sliding(slices) if ns.is_multiple_of(slices.length) => {
-                slices.number(ns) << slices.width()
-            }
-            _ => 0,
-        }
-    }
-
     /// The word of a block that ends then.
     pub fn block(&self, until: u64) -> u64 {
         let ns = nanoseconds(until);

@@ -100,6 +100,12 @@ impl Text {
         Text(Some([text, b"\0"].concat()))
     }
 
+    /// Without the NUL; none of NULL.
+    pub fn bytes(&self) -> &[u8] {
+        let text = self.0.as_deref().unwrap_or(b"\0");
+        &text[..text.len() - 1]
+    }
+
     pub fn pointer(&self) -> *const c_char {
         self.0.as_ref().map_or(null(), |text| text.as_ptr().cast())
     }

@@ -4,6 +4,7 @@
 use crate::world::{breaker_options, cache_options, clients, value, Seen, World, ENTRIES, LARGE};
 use crate::world::{OPEN_FOR, PROBE_LEASE};
 use forebay::breaker::Outcome;
+use forebay::limiter::RawReservation;
 use forebay::{take_all, Charge, LimiterOptions, Rate, SetOptions, State, Ttl};
 use std::time::Duration;
 
@@ -113,10 +114,11 @@ fn leave(world: &World, outcome: Outcome) {
 }
 
 /// Reserves more tokens than there are; when they may be used.
+/// Of what was reserved, the word that it left.
 fn reserve(world: &World) -> u64 {
     let wait = Duration::from_secs(10);
     let reservation = world.limiter.reserve_with("c3", Charge::cost(5), wait);
-    reservation.expect("ten seconds are enough").due()
+    reservation.expect("ten seconds are enough").raw().words[0]
 }
 
 fn failing(world: &World) {
@@ -415,8 +417,12 @@ pub const ALL: [Operation; 43] = [
     Operation {
         name: "limiter: cancel",
         ready: reserve,
-        act: |world, due| {
-            world.limiter.cancel_raw("c3", Charge::cost(5), due);
+        act: |world, word| {
+            let raw = RawReservation {
+                due: u64::MAX,
+                words: [word, 0, 0, 0],
+            };
+            world.limiter.cancel_raw("c3", Charge::cost(5), raw);
         },
         worked: |before, after| (before.tokens("c3"), after.tokens("c3")) == (0, 3),
         ..PLAIN
