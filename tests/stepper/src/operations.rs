@@ -1,11 +1,26 @@
 //! The operations in which victims die: each with the state before it, and how
 //! to tell that it did what its name says.
 
+use crate::quotas::{permits_options, spend, two_rates, FIXED, LEASE, LONG, PERMITS, SHORT};
+use crate::quotas::{Quotas, SHORT_CHANGED, SLIDES, SLIDING, WINDOW};
 use crate::world::{breaker_options, cache_options, clients, value, Seen, World, ENTRIES, LARGE};
 use crate::world::{OPEN_FOR, PROBE_LEASE};
 use forebay::breaker::Outcome;
-use forebay::{take_all, Charge, LimiterOptions, Rate, SetOptions, State, Ttl};
+use forebay::permits::RawLease;
+use forebay::{take_all, Charge, Limiter, LimiterOptions, PermitsOptions, Rate, SetOptions};
+use forebay::{State, Ttl, WindowOptions};
 use std::time::Duration;
+
+/// What was made ready for an operation: a number, or a lease.
+#[derive(Clone, Copy)]
+pub struct Ready(u64, u64);
+
+impl Ready {
+    fn lease(self) -> RawLease {
+        let Ready(record, word) = self;
+        RawLease { record, word }
+    }
+}
 
 /// An operation.
 pub struct Operation {
@@ -14,9 +29,9 @@ pub struct Operation {
     /// Brings a fresh world into the state before it.
     pub prepare: fn(&World),
     /// What the victim does before its first mark; its answer goes to `act`.
-    pub ready: fn(&World) -> u64,
+    pub ready: fn(&World) -> Ready,
     /// The operation.
-    pub act: fn(&World, u64),
+    pub act: fn(&World, Ready),
     /// Whether what is seen before and after is what its name says.
     pub worked: fn(&Seen, &Seen) -> bool,
 }
@@ -24,7 +39,7 @@ pub struct Operation {
 const PLAIN: Operation = Operation {
     name: "",
     prepare: usual,
-    ready: |_| 0,
+    ready: |_| Ready(0, 0),
     act: |_, _| {},
     worked: |_, _| true,
 };
@@ -44,6 +59,7 @@ fn usual(world: &World) {
         world.histogram.record(Duration::from_millis(ms));
     }
     leave(world, Outcome::Success);
+    world.quotas.use_some();
 }
 
 /// A cache whose entries are all taken.
@@ -98,25 +114,23 @@ fn crowded(world: &World) {
 }
 
 fn take(world: &World, client: &str, tokens: u64) {
-    for _ in 0..tokens {
-        world.limiter.allow(client);
-    }
+    spend(&world.limiter, client, tokens);
 }
 
-fn enter(world: &World) -> u64 {
-    world.breaker.enter_raw().expect("the breaker lets one in")
+fn enter(world: &World) -> Ready {
+    Ready(world.breaker.enter_raw().expect("it lets one in"), 0)
 }
 
 fn leave(world: &World, outcome: Outcome) {
-    let permit = enter(world);
+    let Ready(permit, _) = enter(world);
     world.breaker.leave(permit, outcome);
 }
 
 /// Reserves more tokens than there are; when they may be used.
-fn reserve(world: &World) -> u64 {
+fn reserve(world: &World) -> Ready {
     let wait = Duration::from_secs(10);
     let reservation = world.limiter.reserve_with("c3", Charge::cost(5), wait);
-    reservation.expect("ten seconds are enough").due()
+    Ready(reservation.expect("ten seconds are enough").due(), 0)
 }
 
 fn failing(world: &World) {
@@ -147,12 +161,45 @@ fn lost_probe(world: &World) {
     world.advance(PROBE_LEASE / 2);
 }
 
+/// All slots of these limiters hold a live window or bucket, of which the first
+/// is used least and the third most.
+fn crowd(world: &World, limiters: &[&Limiter]) {
+    world.advance(Duration::from_secs(1));
+    for limiter in limiters {
+        for (i, client) in clients().take(16).enumerate() {
+            spend(limiter, &client, [1, 2, 4][i.min(2)]);
+        }
+    }
+}
+
+/// The second rate of `c3` is used up, the first is full again.
+fn spent(world: &World) {
+    usual(world);
+    let Quotas { rates, .. } = &world.quotas;
+    for _ in 0..3 {
+        while rates.allow("c3") {}
+        world.advance(Duration::from_secs(SHORT));
+    }
+}
+
+/// Leases are out, all of which are the victim's own.
+fn hold(world: &World) -> Ready {
+    let RawLease { record, word } = world.quotas.lease("c2");
+    world.quotas.lease("c3");
+    Ready(record, word)
+}
+
+/// Whether a figure was this before and is that after.
+fn goes(before: &Seen, after: &Seen, what: &str, client: &str, from_to: [u64; 2]) -> bool {
+    [before, after].map(|seen| seen.figure(what, client)) == from_to
+}
+
 fn created(before: &Seen, after: &Seen) -> bool {
     after.objects.len() == before.objects.len() + 1 && after.events.next == before.events.next + 1
 }
 
 /// All of them.
-pub const ALL: [Operation; 43] = [
+pub const ALL: [Operation; 81] = [
     Operation {
         name: "cache: set a new key",
         act: |world, _| {
@@ -415,7 +462,7 @@ pub const ALL: [Operation; 43] = [
     Operation {
         name: "limiter: cancel",
         ready: reserve,
-        act: |world, due| {
+        act: |world, Ready(due, _)| {
             world.limiter.cancel_raw("c3", Charge::cost(5), due);
         },
         worked: |before, after| (before.tokens("c3"), after.tokens("c3")) == (0, 3),
@@ -433,9 +480,376 @@ pub const ALL: [Operation; 43] = [
         ..PLAIN
     },
     Operation {
+        name: "limiter: take_all over three tables of two limiters",
+        act: |world, _| {
+            let one = |limiter: &'static str, client: &'static str| match limiter {
+                "rates" => world.quotas.rates.request(client, Charge::default()),
+                _ => world.quotas.sliding.request(client, Charge::default()),
+            };
+            take_all(&[one("rates", "c1"), one("sliding", "new")]).expect("two of them");
+        },
+        worked: |before, after| {
+            goes(before, after, "short", "c1", [SHORT - 2, SHORT - 3])
+                && goes(before, after, "long", "c1", [LONG - 2, LONG - 3])
+                && goes(before, after, "sliding", "new", [SLIDING, SLIDING - 1])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: take_all that the second limiter refuses",
+        prepare: |world| {
+            usual(world);
+            while world.quotas.fixed.allow("c1") {}
+        },
+        act: |world, _| {
+            let first = world.quotas.rates.request("c1", Charge::default());
+            let second = world.quotas.fixed.request("c1", Charge::default());
+            take_all(&[first, second]).expect("two of them");
+        },
+        worked: |before, after| before.quotas == after.quotas && after.figure("fixed", "c1") == 0,
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: clear",
+        prepare: |world| {
+            usual(world);
+            world.limiter.block("c1", Duration::from_secs(60));
+        },
+        act: |world, _| world.limiter.clear(),
+        worked: |before, after| {
+            before.tokens("c3") == 3 && clients().all(|client| after.tokens(&client) == 10)
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: forget who was refused",
+        prepare: |world| {
+            usual(world);
+            take(world, "c2", 12);
+            take(world, "c3", 9);
+        },
+        act: |world, _| world.limiter.forget_refused(),
+        worked: |before, after| (before.refused.len(), after.refused.len()) == (2, 0),
+        ..PLAIN
+    },
+    Operation {
+        name: "several rates: take by a new key",
+        act: |world, _| {
+            world.quotas.rates.allow("new");
+        },
+        worked: |before, after| {
+            goes(before, after, "short", "new", [SHORT, SHORT - 1])
+                && goes(before, after, "long", "new", [LONG, LONG - 1])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "several rates: take by a known key",
+        act: |world, _| {
+            world.quotas.rates.allow("c3");
+        },
+        worked: |before, after| {
+            goes(before, after, "short", "c3", [SHORT - 4, SHORT - 5])
+                && goes(before, after, "long", "c3", [LONG - 4, LONG - 5])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "several rates: refused by the first",
+        prepare: |world| {
+            usual(world);
+            while world.quotas.rates.allow("c3") {}
+        },
+        act: |world, _| {
+            world.quotas.rates.allow("c3");
+        },
+        worked: |before, after| {
+            before.quotas == after.quotas && goes(before, after, "short", "c3", [0, 0])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "several rates: refused by the second",
+        prepare: spent,
+        act: |world, _| {
+            world.quotas.rates.allow("c3");
+        },
+        worked: |before, after| {
+            before.quotas == after.quotas
+                && goes(before, after, "short", "c3", [SHORT, SHORT])
+                && goes(before, after, "long", "c3", [0, 0])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "several rates: take that evicts live buckets",
+        prepare: |world| crowd(world, &[&world.quotas.rates]),
+        act: |world, _| {
+            world.quotas.rates.allow("new");
+        },
+        worked: |before, after| {
+            goes(before, after, "short", "new", [SHORT, SHORT - 1])
+                && goes(before, after, "long", "new", [LONG, LONG - 1])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "several rates: reset",
+        act: |world, _| {
+            world.quotas.rates.reset("c3");
+        },
+        worked: |before, after| {
+            goes(before, after, "short", "c3", [SHORT - 4, SHORT])
+                && goes(before, after, "long", "c3", [LONG - 4, LONG])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "several rates: clear",
+        act: |world, _| world.quotas.rates.clear(),
+        worked: |before, after| {
+            goes(before, after, "short", "c3", [SHORT - 4, SHORT])
+                && goes(before, after, "long", "c3", [LONG - 4, LONG])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "sliding window: take by a new key",
+        act: |world, _| {
+            world.quotas.sliding.allow("new");
+        },
+        worked: |before, after| goes(before, after, "sliding", "new", [SLIDING, SLIDING - 1]),
+        ..PLAIN
+    },
+    Operation {
+        name: "sliding window: take by a known key",
+        prepare: |world| {
+            usual(world);
+            world.advance(SLIDES / 2);
+        },
+        act: |world, _| {
+            world.quotas.sliding.allow("c2");
+        },
+        worked: |before, after| goes(before, after, "sliding", "c2", [SLIDING - 3, SLIDING - 4]),
+        ..PLAIN
+    },
+    Operation {
+        name: "sliding window: refuse",
+        prepare: |world| {
+            usual(world);
+            while world.quotas.sliding.allow("c2") {}
+        },
+        act: |world, _| {
+            world.quotas.sliding.allow("c2");
+        },
+        worked: |before, after| goes(before, after, "sliding", "c2", [0, 0]),
+        ..PLAIN
+    },
+    Operation {
+        name: "sliding window: take by a newcomer to a full group",
+        prepare: |world| crowd(world, &[&world.quotas.sliding]),
+        act: |world, _| {
+            world.quotas.sliding.allow("new");
+        },
+        // It owes the four tokens of the most used, and one for the slot's change.
+        worked: |before, after| goes(before, after, "sliding", "new", [SLIDING, SLIDING - 6]),
+        ..PLAIN
+    },
+    Operation {
+        name: "sliding window: refund",
+        act: |world, _| {
+            world.quotas.sliding.refund("c3", 3);
+        },
+        worked: |before, after| goes(before, after, "sliding", "c3", [SLIDING - 4, SLIDING - 1]),
+        ..PLAIN
+    },
+    Operation {
+        name: "fixed window: take by a new key",
+        act: |world, _| {
+            world.quotas.fixed.allow("new");
+        },
+        worked: |before, after| goes(before, after, "fixed", "new", [FIXED, FIXED - 1]),
+        ..PLAIN
+    },
+    Operation {
+        name: "fixed window: take by a known key",
+        act: |world, _| {
+            world.quotas.fixed.allow("c2");
+        },
+        worked: |before, after| goes(before, after, "fixed", "c2", [FIXED - 3, FIXED - 4]),
+        ..PLAIN
+    },
+    Operation {
+        name: "fixed window: take that begins the next",
+        prepare: |world| {
+            usual(world);
+            world.advance(WINDOW);
+        },
+        act: |world, _| {
+            world.quotas.fixed.allow("c2");
+        },
+        worked: |before, after| goes(before, after, "fixed", "c2", [FIXED, FIXED - 1]),
+        ..PLAIN
+    },
+    Operation {
+        name: "fixed window: take by a newcomer to a full group",
+        prepare: |world| crowd(world, &[&world.quotas.fixed]),
+        act: |world, _| {
+            world.quotas.fixed.allow("new");
+        },
+        worked: |before, after| goes(before, after, "fixed", "new", [FIXED, FIXED - 5]),
+        ..PLAIN
+    },
+    Operation {
+        name: "window counter: hit by a new key",
+        act: |world, _| {
+            world.quotas.hits.hit("new", WINDOW).expect("a window");
+        },
+        worked: |before, after| goes(before, after, "hits", "new", [0, 1]),
+        ..PLAIN
+    },
+    Operation {
+        name: "window counter: hit by a known key",
+        act: |world, _| {
+            let hits = &world.quotas.hits;
+            let hit = hits.hit_with("c3", WINDOW, 2, Some(5)).expect("a window");
+            hit.expect("five are allowed");
+        },
+        worked: |before, after| goes(before, after, "hits", "c3", [3, 5]),
+        ..PLAIN
+    },
+    Operation {
+        name: "window counter: a hit beyond the limit",
+        act: |world, _| {
+            let hits = &world.quotas.hits;
+            let hit = hits.hit_with("c3", WINDOW, 3, Some(5)).expect("a window");
+            hit.expect_err("five are allowed");
+        },
+        worked: |before, after| before.quotas == after.quotas,
+        ..PLAIN
+    },
+    Operation {
+        name: "window counter: decrement",
+        act: |world, _| {
+            world.quotas.hits.decrement("c3", 2);
+        },
+        worked: |before, after| goes(before, after, "hits", "c3", [3, 1]),
+        ..PLAIN
+    },
+    Operation {
+        name: "window counter: block",
+        act: |world, _| world.quotas.hits.block("c3", WINDOW),
+        worked: |before, after| {
+            let blocked = [0, WINDOW.as_nanos() as u64];
+            goes(before, after, "hits blocked", "c3", blocked)
+                && goes(before, after, "hits", "c3", [3, 3])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "window counter: reset",
+        prepare: |world| {
+            usual(world);
+            world.quotas.hits.block("c3", WINDOW);
+        },
+        act: |world, _| {
+            world.quotas.hits.reset("c3");
+        },
+        worked: |before, after| {
+            let blocked = [WINDOW.as_nanos() as u64, 0];
+            goes(before, after, "hits blocked", "c3", blocked)
+                && goes(before, after, "hits", "c3", [3, 0])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "permits: acquire the first",
+        prepare: |_| {},
+        act: |world, _| {
+            world.quotas.lease("new");
+        },
+        worked: |before, after| goes(before, after, "leases", "new", [0, 1]),
+        ..PLAIN
+    },
+    Operation {
+        name: "permits: acquire another",
+        ready: hold,
+        act: |world, _| {
+            world.quotas.lease("c2");
+        },
+        worked: |before, after| goes(before, after, "leases", "c2", [1, 2]),
+        ..PLAIN
+    },
+    Operation {
+        name: "permits: acquire what a dead one holds",
+        prepare: |world| {
+            usual(world);
+            // Its holder is this process, which is gone when the victim comes.
+            for _ in 0..PERMITS {
+                world.quotas.lease("c3");
+            }
+        },
+        act: |world, _| {
+            world.quotas.lease("c3");
+        },
+        worked: |before, after| goes(before, after, "leases", "c3", [PERMITS, 1]),
+        ..PLAIN
+    },
+    Operation {
+        name: "permits: acquire what is over",
+        prepare: |world| {
+            usual(world);
+            for _ in 0..PERMITS {
+                world.quotas.lease("c3");
+            }
+            world.advance(LEASE);
+        },
+        act: |world, _| {
+            world.quotas.lease("c3");
+        },
+        worked: |before, after| goes(before, after, "leases", "c3", [0, 1]),
+        ..PLAIN
+    },
+    Operation {
+        name: "permits: refuse",
+        ready: |world| {
+            world.quotas.lease("c2");
+            hold(world)
+        },
+        act: |world, _| {
+            let lease = world.quotas.permits.try_acquire_raw("c2");
+            lease.expect_err("both are out");
+        },
+        worked: |before, after| before.quotas == after.quotas,
+        ..PLAIN
+    },
+    Operation {
+        name: "permits: release",
+        ready: hold,
+        act: |world, ready| {
+            assert!(world.quotas.permits.release_raw(ready.lease()));
+        },
+        worked: |before, after| goes(before, after, "leases", "c2", [1, 0]),
+        ..PLAIN
+    },
+    Operation {
+        name: "permits: renew",
+        ready: |world| {
+            let ready = hold(world);
+            world.advance(LEASE / 2);
+            ready
+        },
+        act: |world, ready| {
+            let renewed = world.quotas.permits.renew_raw(ready.lease());
+            assert!(renewed.is_some());
+        },
+        worked: |before, after| goes(before, after, "leases", "c2", [1, 1]),
+        ..PLAIN
+    },
+    Operation {
         name: "breaker: a failure that counts",
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Failure);
         },
         worked: |before, after| after.calls[1] == before.calls[1] + 1,
@@ -445,7 +859,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: a success that ends a run of failures",
         prepare: failing,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Success);
         },
         worked: |before, after| after.calls[0] == before.calls[0] + 1,
@@ -454,7 +868,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: the failure that opens it",
         prepare: failing,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Failure);
         },
         worked: |_, after| after.state == State::Open && after.calls[2] == 1,
@@ -483,7 +897,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: a probe that succeeds",
         prepare: due,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Success);
         },
         worked: |_, after| after.state == State::HalfOpen,
@@ -492,7 +906,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: the probe that closes it",
         prepare: half_closed,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Success);
         },
         worked: |_, after| after.state == State::Closed && after.calls[4] == 1,
@@ -501,7 +915,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: the probe that opens it again",
         prepare: half_closed,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Failure);
         },
         worked: |_, after| after.state == State::Open && after.calls[2] == 2,
@@ -548,6 +962,59 @@ pub const ALL: [Operation; 43] = [
         ..PLAIN
     },
     Operation {
+        name: "region: create a limiter of several rates",
+        act: |world, _| {
+            let rates = Rate::per_second(1).and(Rate::per_day(100));
+            let options = LimiterOptions::new(rates).max_keys(1);
+            let options = options.tier("gold", Rate::per_second(5));
+            world.region.limiter("second", options).expect("it fits");
+        },
+        worked: created,
+        ..PLAIN
+    },
+    Operation {
+        name: "region: create a window counter",
+        act: |world, _| {
+            let options = WindowOptions::new().max_keys(1);
+            world.region.window("second", options).expect("it fits");
+        },
+        worked: created,
+        ..PLAIN
+    },
+    Operation {
+        name: "region: create permits",
+        act: |world, _| {
+            let options = PermitsOptions::new(3).max_leases(3);
+            world.region.permits("second", options).expect("it fits");
+        },
+        worked: created,
+        ..PLAIN
+    },
+    Operation {
+        name: "region: change several rates",
+        act: |world, _| {
+            let rates = two_rates(SHORT_CHANGED, SHORT_CHANGED + 3);
+            world.region.limiter("rates", rates).expect("it is there");
+        },
+        worked: |before, after| {
+            (before.quotas["limit"], after.quotas["limit"]) == (SHORT, SHORT_CHANGED)
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "region: change the limit of permits",
+        ready: hold,
+        act: |world, _| {
+            let options = permits_options(PERMITS + 1);
+            world
+                .region
+                .permits("permits", options)
+                .expect("it is there");
+        },
+        worked: |before, after| after.events.next == before.events.next + 1,
+        ..PLAIN
+    },
+    Operation {
         name: "region: change a limiter's rates",
         act: |world, _| {
             let rate = Rate::per_second(1).burst(8);
@@ -579,7 +1046,7 @@ pub const ALL: [Operation; 43] = [
 ];
 
 /// What repairers begin with.
-pub const REPAIRS: [Operation; 5] = [
+pub const REPAIRS: [Operation; 6] = [
     Operation {
         name: "repair: set",
         act: |world, _| {
@@ -615,6 +1082,14 @@ pub const REPAIRS: [Operation; 5] = [
             world.region.histogram("heir", None).expect("it fits");
         },
         worked: |_, after| after.objects.iter().any(|object| object.name == "heir"),
+        ..PLAIN
+    },
+    Operation {
+        name: "repair: acquire",
+        act: |world, _| {
+            world.quotas.lease("c9");
+        },
+        worked: |_, after| after.figure("leases", "c9") == 1,
         ..PLAIN
     },
 ];

@@ -120,7 +120,7 @@ pub fn step(
     let after = see(path, &pass.states[pass.states.len() - 1].1)?;
     ensure!(
         (operation.worked)(&before, &after),
-        "{}: not what the victim did: {before:#?} {after:#?}",
+        "{}: not what the victim did: {before:?} {after:?}",
         operation.name
     );
     let mut tally = Tally {
@@ -256,6 +256,7 @@ fn repairs(
             Held::Creation => &REPAIRS[4],
             Held::Events => &REPAIRS[3 + turn % 2],
             Held::Shard => &REPAIRS[turn % 4],
+            Held::Permits => &REPAIRS[5],
         };
         watch.now(&format!(
             "{}, after instruction {at}, then {}",
