@@ -143,7 +143,7 @@ mod platform {
             "an empty cache has room for {room:?}"
         );
         let size = if quick {
-            Size { kills: 5, pairs: 2 }
+            Size { kills: 6, pairs: 2 }
         } else {
             Size {
                 kills: 60,

@@ -145,7 +145,10 @@ impl Objects {
                 LimiterOptions::new(RATES.map(|(rate, burst)| Rate::per_second(rate).burst(burst)))
                     .max_keys(64),
             )?,
-            permits: region.permits("permits", PermitsOptions::new(PERMITS).lease(LEASE))?,
+            permits: region.permits(
+                "permits",
+                PermitsOptions::new(PERMITS).lease(LEASE).max_leases(64),
+            )?,
             region,
         })
     }
@@ -171,7 +174,14 @@ const CREATION_LOCK: usize = 11;
 const EVENT_LOCK: usize = 12;
 const SEATS: usize = 64;
 const DIRECTORY: usize = 320;
+const ENTRY: usize = 16;
 const GEOMETRY: usize = 9;
+const KIND_PERMITS: u64 = 6;
+/// Words of permits before their first shard, which begins with its lock.
+const PERMITS_SHARD: usize = 80;
+/// Locks that are looked at: the shards', the event ring's, the directory's, the
+/// permits'.
+pub const LOCKS: usize = SHARDS + 3;
 /// The byte that seat 0 locks.
 const SEAT_BYTE: i64 = 1 << 40;
 
@@ -181,6 +191,7 @@ pub struct Outside {
     file: File,
     shards: Vec<usize>,
     geometry: ShardGeometry,
+    permits: usize,
 }
 
 impl Outside {
@@ -204,18 +215,26 @@ impl Outside {
             shards == SHARDS && offset == HEADER_BYTES as usize / 8,
             "the first object is not the cache"
         );
+        let entry = (0..)
+            .map(|n| DIRECTORY + n * ENTRY)
+            .take_while(|at| word(*at) != 0)
+            .find(|at| word(*at) & 0xff == KIND_PERMITS)
+            .context("there are no permits")?;
+        ensure!(word(entry + GEOMETRY) == 1, "the permits have one shard");
+        let permits = word(entry + GEOMETRY - 2) as usize + PERMITS_SHARD;
         let first = offset + length - shards * geometry.words();
         Ok(Outside {
             shards: (0..shards).map(|n| first + n * geometry.words()).collect(),
             mapped,
             file,
             geometry,
+            permits,
         })
     }
 
-    /// The words of all locks: the shards', the event ring's, the directory's.
-    pub fn locks(&self) -> [u64; SHARDS + 2] {
-        let mut found = [0; SHARDS + 2];
+    /// The words of all locks.
+    pub fn locks(&self) -> [u64; LOCKS] {
+        let mut found = [0; LOCKS];
         for (lock, at) in found.iter_mut().zip(self.lock_words()) {
             *lock = self.mapped.words()[at].load(Acquire);
         }
@@ -224,7 +243,7 @@ impl Outside {
 
     fn lock_words(&self) -> impl Iterator<Item = usize> + '_ {
         let shards = self.shards.iter().map(|at| at + LOCK);
-        shards.chain([EVENT_LOCK, CREATION_LOCK])
+        shards.chain([EVENT_LOCK, CREATION_LOCK, self.permits])
     }
 
     /// Whether whom a lock's word names is gone.
