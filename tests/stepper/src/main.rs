@@ -1,7 +1,7 @@
 //! Kills a real process after each single instruction of each operation, and has
 //! another one go on: `cargo xtask verify step`.
 //!
-//! - [`operations`]: in which operations, from which states.
+//! - [`operations`], [`quota_operations`]: in which operations, from which states.
 //! - [`quotas`]: several rates, windows and permits: the objects and what
 //!   survivors do with them.
 //! - [`steps`]: death after each instruction, and of repairers in turn.
@@ -35,6 +35,8 @@ mod image;
 mod opening;
 #[cfg(target_os = "linux")]
 mod operations;
+#[cfg(target_os = "linux")]
+mod quota_operations;
 #[cfg(target_os = "linux")]
 mod quotas;
 #[cfg(target_os = "linux")]

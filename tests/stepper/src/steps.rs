@@ -7,6 +7,7 @@
 
 use crate::image::{write, Held, Image, View};
 use crate::operations::{find, Operation, ALL, REPAIRS};
+use crate::quota_operations::QUOTAS;
 use crate::survivor::{check, come, see, Bounds, Coming};
 use crate::trace::{mark, Stop, Victim};
 use crate::watch::Watch;
@@ -288,5 +289,6 @@ fn repairs(
 /// All operations whose names contain `only`.
 pub fn all(only: &str) -> impl Iterator<Item = &'static Operation> + '_ {
     ALL.iter()
+        .chain(&QUOTAS)
         .filter(move |operation| operation.name.contains(only))
 }
