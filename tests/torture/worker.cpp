@@ -31,11 +31,16 @@ constexpr std::size_t at_cursor = 0, at_state = 1, at_order = 2;
 constexpr std::size_t header_words = 16, record_words = 5, capacity = 32'768;
 enum State : std::uint64_t { running = 1, resting = 2 };
 enum Order : std::uint64_t { run = 0, rest = 1, quit = 2 };
-enum Operation : std::uint64_t { op_get = 1, op_set, op_delete, op_clear, op_take, op_break, op_record };
+enum Operation : std::uint64_t {
+    op_get = 1, op_set, op_delete, op_clear, op_take, op_break, op_record,
+    op_slide, op_both, op_acquire, op_renew, op_release
+};
 constexpr std::uint64_t yes = 1, no = 2, wrong = ~std::uint64_t{0};
 enum Answer : std::uint64_t { success = 1, failure, rejected, late };
 constexpr std::uint32_t keys = 2048, hot_keys = 48, buckets = 20'000, hot_buckets = 4;
 constexpr std::uint32_t durations = 16, largest = 3800;
+/// Keys of the sliding window, of the two rates, and of the permits, each.
+constexpr std::uint32_t few = 2, held_calls = 16;
 
 std::uint64_t now() {
     return static_cast<std::uint64_t>(
@@ -92,6 +97,8 @@ public:
            std::uint64_t seed)
         : words_(map(log)), cache_(region.attach_cache("cache")), limiter_(region.limiter("limits")),
           breaker_(region.attach_breaker("origin")), histogram_(region.histogram("latency")),
+          sliding_(region.limiter("sliding")), rates_(region.limiter("rates")),
+          permits_(region.permits("permits")),
           evidence_(log + ".wrong"), who_(who), random_(seed << 32 | who) {}
 
     /// Works until it is told to end.
@@ -154,12 +161,18 @@ private:
             const auto name = "k" + std::to_string(key);
             const auto call = invoke(op_delete, key);
             answer(call, cache_.erase(name) ? yes : no);
-        } else if (draw < 83) {
+        } else if (draw < 77) {
             const auto key = below(below(2) == 0 ? buckets : hot_buckets);
             const auto name = "b" + std::to_string(key);
             const auto cost = 1 + below(3);
             const auto call = invoke(op_take, key, 0, cost);
             answer(call, limiter_.allow(name, forebay::Charge(cost)) ? yes : no);
+        } else if (draw < 79) {
+            take_one(sliding_, op_slide, "w");
+        } else if (draw < 81) {
+            take_one(rates_, op_both, "r");
+        } else if (draw < 83) {
+            hold();
         } else if (draw < 90) {
             this->call();
         } else {
@@ -198,6 +211,37 @@ private:
         answer(call, cache_.set(name, value, options) ? yes : no);
     }
 
+    void take_one(const forebay::Limiter &limiter, Operation operation, const char *kind) {
+        const auto key = below(few);
+        const auto name = kind + std::to_string(key);
+        const auto call = invoke(operation, key, 0, 1);
+        answer(call, limiter.allow(name) ? yes : no);
+    }
+
+    void hold() {
+        if (words_[at_cursor] + held_calls + 3 > capacity) {
+            return;
+        }
+        const auto key = below(few);
+        const auto name = "p" + std::to_string(key);
+        const std::uint64_t lease = std::uint64_t{who_} << 32 | ++leases_;
+        auto call = invoke(op_acquire, key, 0, lease);
+        auto held = permits_.acquire(name);
+        answer(call, held ? yes : no);
+        if (!held) {
+            return;
+        }
+        for (auto left = below(held_calls); left > 0; --left) {
+            get();
+        }
+        if (below(2) == 0) {
+            call = invoke(op_renew, key, 0, lease);
+            answer(call, held->renew() ? yes : no);
+        }
+        call = invoke(op_release, key, 0, lease);
+        answer(call, held->release() ? yes : no);
+    }
+
     void call() {
         const bool down = now() / 40'000'000 % 3 == 0;
         const bool fails = below(100) < (down ? 60u : 1u);
@@ -216,8 +260,10 @@ private:
     forebay::Limiter limiter_;
     forebay::Breaker breaker_;
     forebay::Histogram histogram_;
+    forebay::Limiter sliding_, rates_;
+    forebay::Permits permits_;
     std::string evidence_, value_;
-    std::uint32_t who_, written_ = 0;
+    std::uint32_t who_, written_ = 0, leases_ = 0;
     std::mt19937_64 random_;
 };
 

@@ -15,10 +15,14 @@ const CAPACITY = 32_768
 const [RUNNING, RESTING] = [1, 2]
 const [REST, QUIT] = [1, 2]
 const [GET, SET, DELETE, , TAKE, BREAK, RECORD_NS] = [1, 2, 3, 4, 5, 6, 7]
+const [SLIDE, BOTH, ACQUIRE, RENEW, RELEASE] = [8, 9, 10, 11, 12]
 const [YES, NO, WRONG] = [1n, 2n, 2n ** 64n - 1n]
 const [SUCCESS, FAILURE, REJECTED, LATE] = [1n, 2n, 3n, 4n]
 const [KEYS, HOT_KEYS, BUCKETS, HOT_BUCKETS, DURATIONS] = [2048, 48, 20_000, 4, 16]
 const LARGEST = 3800
+/** Keys of the sliding window, of the two rates, and of the permits, each. */
+const FEW = 2
+const HELD = 16
 
 /** The value of this key, id and length. */
 function make(key, high, low, length) {
@@ -64,11 +68,15 @@ class Worker {
     this.limiter = region.limiter('limits')
     this.breaker = region.breaker('origin')
     this.histogram = region.histogram('latency')
+    this.sliding = region.limiter('sliding')
+    this.rates = region.limiter('rates')
+    this.permits = region.permits('permits')
     this.evidence = `${log}.wrong`
     this.file = openSync(log, 'r+')
     this.random = generator(seed ^ who)
     this.who = who
     this.written = 0
+    this.leases = 0
     this.record = Buffer.alloc(RECORD)
     this.word = Buffer.alloc(8)
     this.cursor = 0
@@ -142,6 +150,29 @@ class Worker {
     this.answer(call, this.limiter.allow(`b${key}`, cost) ? YES : NO)
   }
 
+  takeOne(limiter, operation, kind) {
+    const key = this.random(FEW)
+    const call = this.invoke(operation, key, 0, 1)
+    this.answer(call, limiter.allow(`${kind}${key}`) ? YES : NO)
+  }
+
+  hold() {
+    if (this.cursor + HELD + 3 > CAPACITY) return
+    const key = this.random(FEW)
+    const lease = [++this.leases, this.who]
+    const call = this.invoke(ACQUIRE, key, 0, ...lease)
+    const held = this.permits.tryAcquire(`p${key}`)
+    this.answer(call, held === undefined ? NO : YES)
+    if (held === undefined) return
+    for (let left = this.random(HELD); left > 0; left--) this.get()
+    if (this.random(2) === 0) {
+      const renewal = this.invoke(RENEW, key, 0, ...lease)
+      this.answer(renewal, held.renew() ? YES : NO)
+    }
+    const release = this.invoke(RELEASE, key, 0, ...lease)
+    this.answer(release, held.release() ? YES : NO)
+  }
+
   call() {
     const down = (now() / 40_000_000n) % 3n === 0n
     const fails = this.random(100) < (down ? 60 : 1)
@@ -164,7 +195,10 @@ class Worker {
     if (draw < 37) this.get()
     else if (draw < 59) this.set()
     else if (draw < 65) this.delete()
-    else if (draw < 83) this.take()
+    else if (draw < 77) this.take()
+    else if (draw < 79) this.takeOne(this.sliding, SLIDE, 'w')
+    else if (draw < 81) this.takeOne(this.rates, BOTH, 'r')
+    else if (draw < 83) this.hold()
     else if (draw < 90) this.call()
     else this.measure()
   }

@@ -14,10 +14,12 @@ import forebay
 CURSOR, STATE, ORDER, HEADER, RECORD, CAPACITY = 0, 1, 2, 16, 5, 32_768
 STARTING, RUNNING, RESTING = 0, 1, 2
 RUN, REST, QUIT = 0, 1, 2
-GET, SET, DELETE, CLEAR, TAKE, BREAK, RECORD_NS = range(1, 8)
+GET, SET, DELETE, CLEAR, TAKE, BREAK, RECORD_NS, SLIDE, BOTH, ACQUIRE, RENEW, RELEASE = range(1, 13)
 YES, NO, WRONG = 1, 2, 2**64 - 1
 SUCCESS, FAILURE, REJECTED, LATE = 1, 2, 3, 4
 KEYS, HOT_KEYS, BUCKETS, HOT_BUCKETS, DURATIONS, LARGEST = 2048, 48, 20_000, 4, 16, 3800
+#: Keys of the sliding window, of the two rates, and of the permits, each.
+FEW, HELD = 2, 16
 
 #: What the words of a value are mixed with, by their places.
 MASK = int.from_bytes(
@@ -49,11 +51,15 @@ class Worker:
         self.limiter = region.limiter("limits")
         self.breaker = region.breaker("origin", create=False)
         self.histogram = region.histogram("latency")
+        self.sliding = region.limiter("sliding")
+        self.rates = region.limiter("rates")
+        self.permits = region.permits("permits")
         self.evidence = log + ".wrong"
         with open(log, "r+b") as file:
             self.words = memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")
         self.who = who
         self.written = 0
+        self.leases = 0
         self.random = random.Random(seed << 32 | who)
 
     def invoke(self, operation: int, key: int, ttl: int = 0, argument: int = 0) -> int:
@@ -110,6 +116,35 @@ class Worker:
         call = self.invoke(TAKE, key, 0, cost)
         self.answer(call, YES if self.limiter.allow(f"b{key}", cost) else NO)
 
+    def slide(self) -> None:
+        key = self.random.randrange(FEW)
+        call = self.invoke(SLIDE, key, 0, 1)
+        self.answer(call, YES if self.sliding.allow(f"w{key}") else NO)
+
+    def both(self) -> None:
+        key = self.random.randrange(FEW)
+        call = self.invoke(BOTH, key, 0, 1)
+        self.answer(call, YES if self.rates.allow(f"r{key}") else NO)
+
+    def hold(self) -> None:
+        if self.words[CURSOR] + HELD + 3 > CAPACITY:
+            return
+        key = self.random.randrange(FEW)
+        self.leases += 1
+        lease = self.who << 32 | self.leases
+        call = self.invoke(ACQUIRE, key, 0, lease)
+        held = self.permits.try_acquire(f"p{key}")
+        self.answer(call, NO if held is None else YES)
+        if held is None:
+            return
+        for _ in range(self.random.randrange(HELD)):
+            self.get()
+        if self.random.random() < 0.5:
+            call = self.invoke(RENEW, key, 0, lease)
+            self.answer(call, YES if held.renew() else NO)
+        call = self.invoke(RELEASE, key, 0, lease)
+        self.answer(call, YES if held.release() else NO)
+
     def call(self) -> None:
         down = time.monotonic_ns() // 40_000_000 % 3 == 0
         fails = self.random.random() < (0.6 if down else 0.01)
@@ -131,7 +166,8 @@ class Worker:
     def work(self) -> None:
         """Works until it is told to end."""
         steps = [self.get, self.set, self.delete, self.take, self.call, self.record]
-        weights = [37, 22, 6, 18, 7, 10]
+        steps += [self.slide, self.both, self.hold]
+        weights = [37, 22, 6, 12, 7, 10, 2, 2, 2]
         words = self.words
         while True:
             order = words[ORDER]

@@ -75,7 +75,9 @@ pub fn torture(arguments: Vec<String>) -> Result<()> {
             .arg(root().join("README.md"))
             .args(["--commit", &commit()]);
     }
-    run(&mut command)
+    // Set by the cargo that runs us, to the debug build's libraries: the C++
+    // worker would load those, of whatever commit, and not its own.
+    run(command.env_remove("LD_LIBRARY_PATH"))
 }
 
 /// The commit that is checked out, and whether files differ from it.

@@ -90,6 +90,8 @@ const OBJECTS: usize = 128;
 const ENTRY_WORDS: usize = 16;
 const LIMITER_STATISTICS: std::ops::Range<usize> =
     forebay::internals::limiter::AT_STATS..forebay::internals::limiter::AT_TABLES;
+const PERMITS_STATISTICS: std::ops::Range<usize> = 16..80;
+const PERMITS_FIRST_SHARD: usize = 80;
 const CACHE_CLEARED: usize = 8;
 const CACHE_FIRST_SHARD: usize = 16;
 
@@ -109,6 +111,8 @@ pub enum Held {
     Events,
     /// That of a cache's shard.
     Shard,
+    /// That of permits' shard.
+    Permits,
 }
 
 impl Image {
@@ -166,6 +170,11 @@ impl Image {
         if self.shards().any(|(_, at, _)| self.word(at) != 0) {
             held.push(Held::Shard);
         }
+        let mut permits = self.objects().filter(|place| place.kind == 6);
+        // All permits of the world have one shard.
+        if permits.any(|place| self.word(place.at + PERMITS_FIRST_SHARD) != 0) {
+            held.push(Held::Permits);
+        }
         held
     }
 
@@ -189,21 +198,23 @@ impl Image {
         Ok(())
     }
 
-    /// A digest of all but the limiters' statistics, which each process keeps in
-    /// a place of its own.
+    /// A digest of all but the limiters' and permits' statistics, which each
+    /// process keeps in a place of its own.
     pub fn digest(&self) -> u64 {
-        let limiters: Vec<usize> = self
+        let statistics: Vec<std::ops::Range<usize>> = self
             .objects()
-            .filter(|place| place.kind == 1)
-            .map(|place| place.at)
+            .filter_map(|place| {
+                let words = match place.kind {
+                    1 | 5 => LIMITER_STATISTICS,
+                    6 => PERMITS_STATISTICS,
+                    _ => return None,
+                };
+                Some(place.at + words.start..place.at + words.end)
+            })
             .collect();
         let mut hasher = DefaultHasher::new();
         for (at, word) in self.0.iter().enumerate() {
-            let counts = limiters.iter().any(|first| {
-                at.checked_sub(*first)
-                    .is_some_and(|i| LIMITER_STATISTICS.contains(&i))
-            });
-            if !counts {
+            if !statistics.iter().any(|words| words.contains(&at)) {
                 word.load(Ordering::Relaxed).hash(&mut hasher);
             }
         }

@@ -1,7 +1,9 @@
 //! Kills a real process after each single instruction of each operation, and has
 //! another one go on: `cargo xtask verify step`.
 //!
-//! - [`operations`]: in which operations, from which states.
+//! - [`operations`], [`quota_operations`]: in which operations, from which states.
+//! - [`quotas`]: several rates, windows and permits: the objects and what
+//!   survivors do with them.
 //! - [`steps`]: death after each instruction, and of repairers in turn.
 //! - [`opening`]: death at each system call of opening a region.
 //! - [`survivor`]: what the next one must find and be able to do.
@@ -33,6 +35,10 @@ mod image;
 mod opening;
 #[cfg(target_os = "linux")]
 mod operations;
+#[cfg(target_os = "linux")]
+mod quota_operations;
+#[cfg(target_os = "linux")]
+mod quotas;
 #[cfg(target_os = "linux")]
 mod steps;
 #[cfg(target_os = "linux")]
@@ -139,10 +145,7 @@ mod platform {
             "an empty cache has room for {room:?}"
         );
         let size = if quick {
-            Size {
-                kills: 10,
-                pairs: 2,
-            }
+            Size { kills: 6, pairs: 2 }
         } else {
             Size {
                 kills: 60,

@@ -1,12 +1,29 @@
 //! The operations in which victims die: each with the state before it, and how
 //! to tell that it did what its name says.
 
+use crate::quota_operations::QUOTAS;
+use crate::quotas::{permits_options, spend, two_rates, LONG, PERMITS, SHORT};
+use crate::quotas::{SHORT_CHANGED, SLIDING};
 use crate::world::{breaker_options, cache_options, clients, value, Seen, World, ENTRIES, LARGE};
 use crate::world::{OPEN_FOR, PROBE_LEASE};
 use forebay::breaker::Outcome;
 use forebay::limiter::RawReservation;
-use forebay::{take_all, Charge, LimiterOptions, Rate, SetOptions, State, Ttl};
+use forebay::permits::RawLease;
+use forebay::{take_all, Charge, LimiterOptions, PermitsOptions, Rate, SetOptions};
+use forebay::{State, Ttl, WindowOptions};
 use std::time::Duration;
+
+/// What was made ready for an operation: a number, or a lease.
+#[derive(Clone, Copy)]
+pub struct Ready(u64, u64);
+
+impl Ready {
+    /// The lease, if it is one.
+    pub fn lease(self) -> RawLease {
+        let Ready(record, word) = self;
+        RawLease { record, word }
+    }
+}
 
 /// An operation.
 pub struct Operation {
@@ -15,23 +32,24 @@ pub struct Operation {
     /// Brings a fresh world into the state before it.
     pub prepare: fn(&World),
     /// What the victim does before its first mark; its answer goes to `act`.
-    pub ready: fn(&World) -> u64,
+    pub ready: fn(&World) -> Ready,
     /// The operation.
-    pub act: fn(&World, u64),
+    pub act: fn(&World, Ready),
     /// Whether what is seen before and after is what its name says.
     pub worked: fn(&Seen, &Seen) -> bool,
 }
 
-const PLAIN: Operation = Operation {
+/// What operations have unless they say otherwise.
+pub const PLAIN: Operation = Operation {
     name: "",
     prepare: usual,
-    ready: |_| 0,
+    ready: |_| Ready(0, 0),
     act: |_, _| {},
     worked: |_, _| true,
 };
 
 /// Some of everything.
-fn usual(world: &World) {
+pub fn usual(world: &World) {
     for i in 0..10 {
         world
             .cache
@@ -45,6 +63,7 @@ fn usual(world: &World) {
         world.histogram.record(Duration::from_millis(ms));
     }
     leave(world, Outcome::Success);
+    world.quotas.use_some();
 }
 
 /// A cache whose entries are all taken.
@@ -99,26 +118,24 @@ fn crowded(world: &World) {
 }
 
 fn take(world: &World, client: &str, tokens: u64) {
-    for _ in 0..tokens {
-        world.limiter.allow(client);
-    }
+    spend(&world.limiter, client, tokens);
 }
 
-fn enter(world: &World) -> u64 {
-    world.breaker.enter_raw().expect("the breaker lets one in")
+fn enter(world: &World) -> Ready {
+    Ready(world.breaker.enter_raw().expect("it lets one in"), 0)
 }
 
 fn leave(world: &World, outcome: Outcome) {
-    let permit = enter(world);
+    let Ready(permit, _) = enter(world);
     world.breaker.leave(permit, outcome);
 }
 
-/// Reserves more tokens than there are; when they may be used.
-/// Of what was reserved, the word that it left.
-fn reserve(world: &World) -> u64 {
+/// Reserves more tokens than there are; the word that this left.
+fn reserve(world: &World) -> Ready {
     let wait = Duration::from_secs(10);
     let reservation = world.limiter.reserve_with("c3", Charge::cost(5), wait);
-    reservation.expect("ten seconds are enough").raw().words[0]
+    let raw = reservation.expect("ten seconds are enough").raw();
+    Ready(raw.words[0], 0)
 }
 
 fn failing(world: &World) {
@@ -149,12 +166,25 @@ fn lost_probe(world: &World) {
     world.advance(PROBE_LEASE / 2);
 }
 
+/// Leases are out, all of which are the victim's own.
+pub fn hold(world: &World) -> Ready {
+    let RawLease { record, word } = world.quotas.lease("c2");
+    world.quotas.lease("c3");
+    Ready(record, word)
+}
+
+/// Whether a figure was this before and is that after.
+pub fn goes(before: &Seen, after: &Seen, what: &str, client: &str, from_to: [u64; 2]) -> bool {
+    [before, after].map(|seen| seen.figure(what, client)) == from_to
+}
+
 fn created(before: &Seen, after: &Seen) -> bool {
     after.objects.len() == before.objects.len() + 1 && after.events.next == before.events.next + 1
 }
 
-/// All of them.
-pub const ALL: [Operation; 43] = [
+/// Those on buckets, caches, breakers, histograms and the directory; the others
+/// are in `quota_operations.rs`.
+pub const ALL: [Operation; 52] = [
     Operation {
         name: "cache: set a new key",
         act: |world, _| {
@@ -417,7 +447,7 @@ pub const ALL: [Operation; 43] = [
     Operation {
         name: "limiter: cancel",
         ready: reserve,
-        act: |world, word| {
+        act: |world, Ready(word, _)| {
             let raw = RawReservation {
                 due: u64::MAX,
                 words: [word, 0, 0, 0],
@@ -439,9 +469,62 @@ pub const ALL: [Operation; 43] = [
         ..PLAIN
     },
     Operation {
+        name: "limiter: take_all over three tables of two limiters",
+        act: |world, _| {
+            let one = |limiter: &'static str, client: &'static str| match limiter {
+                "rates" => world.quotas.rates.request(client, Charge::default()),
+                _ => world.quotas.sliding.request(client, Charge::default()),
+            };
+            take_all(&[one("rates", "c1"), one("sliding", "new")]).expect("two of them");
+        },
+        worked: |before, after| {
+            goes(before, after, "short", "c1", [SHORT - 2, SHORT - 3])
+                && goes(before, after, "long", "c1", [LONG - 2, LONG - 3])
+                && goes(before, after, "sliding", "new", [SLIDING, SLIDING - 1])
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: take_all that the second limiter refuses",
+        prepare: |world| {
+            usual(world);
+            while world.quotas.fixed.allow("c1") {}
+        },
+        act: |world, _| {
+            let first = world.quotas.rates.request("c1", Charge::default());
+            let second = world.quotas.fixed.request("c1", Charge::default());
+            take_all(&[first, second]).expect("two of them");
+        },
+        worked: |before, after| before.quotas == after.quotas && after.figure("fixed", "c1") == 0,
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: clear",
+        prepare: |world| {
+            usual(world);
+            world.limiter.block("c1", Duration::from_secs(60));
+        },
+        act: |world, _| world.limiter.clear(),
+        worked: |before, after| {
+            before.tokens("c3") == 3 && clients().all(|client| after.tokens(&client) == 10)
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "limiter: forget who was refused",
+        prepare: |world| {
+            usual(world);
+            take(world, "c2", 12);
+            take(world, "c3", 9);
+        },
+        act: |world, _| world.limiter.forget_refused(),
+        worked: |before, after| (before.refused.len(), after.refused.len()) == (2, 0),
+        ..PLAIN
+    },
+    Operation {
         name: "breaker: a failure that counts",
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Failure);
         },
         worked: |before, after| after.calls[1] == before.calls[1] + 1,
@@ -451,7 +534,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: a success that ends a run of failures",
         prepare: failing,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Success);
         },
         worked: |before, after| after.calls[0] == before.calls[0] + 1,
@@ -460,7 +543,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: the failure that opens it",
         prepare: failing,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Failure);
         },
         worked: |_, after| after.state == State::Open && after.calls[2] == 1,
@@ -489,7 +572,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: a probe that succeeds",
         prepare: due,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Success);
         },
         worked: |_, after| after.state == State::HalfOpen,
@@ -498,7 +581,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: the probe that closes it",
         prepare: half_closed,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Success);
         },
         worked: |_, after| after.state == State::Closed && after.calls[4] == 1,
@@ -507,7 +590,7 @@ pub const ALL: [Operation; 43] = [
         name: "breaker: the probe that opens it again",
         prepare: half_closed,
         ready: enter,
-        act: |world, permit| {
+        act: |world, Ready(permit, _)| {
             world.breaker.leave(permit, Outcome::Failure);
         },
         worked: |_, after| after.state == State::Open && after.calls[2] == 2,
@@ -554,6 +637,59 @@ pub const ALL: [Operation; 43] = [
         ..PLAIN
     },
     Operation {
+        name: "region: create a limiter of several rates",
+        act: |world, _| {
+            let rates = Rate::per_second(1).and(Rate::per_day(100));
+            let options = LimiterOptions::new(rates).max_keys(1);
+            let options = options.tier("gold", Rate::per_second(5));
+            world.region.limiter("second", options).expect("it fits");
+        },
+        worked: created,
+        ..PLAIN
+    },
+    Operation {
+        name: "region: create a window counter",
+        act: |world, _| {
+            let options = WindowOptions::new().max_keys(1);
+            world.region.window("second", options).expect("it fits");
+        },
+        worked: created,
+        ..PLAIN
+    },
+    Operation {
+        name: "region: create permits",
+        act: |world, _| {
+            let options = PermitsOptions::new(3).max_leases(3);
+            world.region.permits("second", options).expect("it fits");
+        },
+        worked: created,
+        ..PLAIN
+    },
+    Operation {
+        name: "region: change several rates",
+        act: |world, _| {
+            let rates = two_rates(SHORT_CHANGED, SHORT_CHANGED + 3);
+            world.region.limiter("rates", rates).expect("it is there");
+        },
+        worked: |before, after| {
+            (before.quotas["limit"], after.quotas["limit"]) == (SHORT, SHORT_CHANGED)
+        },
+        ..PLAIN
+    },
+    Operation {
+        name: "region: change the limit of permits",
+        ready: hold,
+        act: |world, _| {
+            let options = permits_options(PERMITS + 1);
+            world
+                .region
+                .permits("permits", options)
+                .expect("it is there");
+        },
+        worked: |before, after| after.events.next == before.events.next + 1,
+        ..PLAIN
+    },
+    Operation {
         name: "region: change a limiter's rates",
         act: |world, _| {
             let rate = Rate::per_second(1).burst(8);
@@ -585,7 +721,7 @@ pub const ALL: [Operation; 43] = [
 ];
 
 /// What repairers begin with.
-pub const REPAIRS: [Operation; 5] = [
+pub const REPAIRS: [Operation; 6] = [
     Operation {
         name: "repair: set",
         act: |world, _| {
@@ -623,11 +759,19 @@ pub const REPAIRS: [Operation; 5] = [
         worked: |_, after| after.objects.iter().any(|object| object.name == "heir"),
         ..PLAIN
     },
+    Operation {
+        name: "repair: acquire",
+        act: |world, _| {
+            world.quotas.lease("c9");
+        },
+        worked: |_, after| after.figure("leases", "c9") == 1,
+        ..PLAIN
+    },
 ];
 
 /// The operation of this name.
 pub fn find(name: &str) -> Option<&'static Operation> {
-    const EVERY: [&[Operation]; 2] = [&ALL, &REPAIRS];
+    const EVERY: [&[Operation]; 3] = [&ALL, &QUOTAS, &REPAIRS];
     EVERY
         .into_iter()
         .flatten()

@@ -7,6 +7,7 @@
 
 use crate::image::{write, Held, Image, View};
 use crate::operations::{find, Operation, ALL, REPAIRS};
+use crate::quota_operations::QUOTAS;
 use crate::survivor::{check, come, see, Bounds, Coming};
 use crate::trace::{mark, Stop, Victim};
 use crate::watch::Watch;
@@ -120,7 +121,7 @@ pub fn step(
     let after = see(path, &pass.states[pass.states.len() - 1].1)?;
     ensure!(
         (operation.worked)(&before, &after),
-        "{}: not what the victim did: {before:#?} {after:#?}",
+        "{}: not what the victim did: {before:?} {after:?}",
         operation.name
     );
     let mut tally = Tally {
@@ -256,6 +257,7 @@ fn repairs(
             Held::Creation => &REPAIRS[4],
             Held::Events => &REPAIRS[3 + turn % 2],
             Held::Shard => &REPAIRS[turn % 4],
+            Held::Permits => &REPAIRS[5],
         };
         watch.now(&format!(
             "{}, after instruction {at}, then {}",
@@ -287,5 +289,6 @@ fn repairs(
 /// All operations whose names contain `only`.
 pub fn all(only: &str) -> impl Iterator<Item = &'static Operation> + '_ {
     ALL.iter()
+        .chain(&QUOTAS)
         .filter(move |operation| operation.name.contains(only))
 }

@@ -1,6 +1,7 @@
 //! What another participant must find after a death, and be able to do.
 
 use crate::image::Image;
+use crate::quotas;
 use crate::world::{
     clients, keys, options, rate, text, value, Seen, World, BURST, ENTRIES, LARGE, OPEN_FOR,
     PROBE_LEASE,
@@ -75,11 +76,14 @@ pub fn check(path: &Path, world: &World, coming: Coming, bounds: &Bounds) -> Res
     let seen = Seen::of(world);
     between(&seen, bounds, coming).context("what is seen")?;
     drain(world, &seen, bounds).context("the limiter")?;
+    refuse(world).context("refused keys")?;
+    quotas::check(world, &seen, bounds)?;
     use_cache(path, world).context("the cache")?;
     record(world).context("the histogram")?;
     create(&world.region).context("a new object")?;
     close(world).context("the breaker")?;
     refill(world).context("the limiter, an hour later")?;
+    quotas::check_later(world).context("an hour later")?;
     ensure!(world.region.stats().seats == 1, "a dead one keeps its seat");
     verify(path)?;
     let held = Image::new(&std::fs::read(path)?).held();
@@ -128,6 +132,25 @@ fn between(seen: &Seen, bounds: &Bounds, coming: Coming) -> Result<()> {
         ensure!(
             least <= Some(tokens) && Some(tokens) <= most,
             "{client} has {tokens} tokens, not {least:?} to {most:?}"
+        );
+    }
+    for (what, figure) in &seen.quotas {
+        let known = images.iter().map(|image| image.quotas[what]);
+        let (mut least, most) = (known.clone().min(), known.max());
+        if what.starts_with("leases") {
+            // All are of the dead, and end when one of them is noticed.
+            least = Some(0);
+        }
+        ensure!(
+            least <= Some(*figure) && Some(*figure) <= most,
+            "{what}: {figure}, not {least:?} to {most:?}"
+        );
+    }
+    for refused in &seen.refused {
+        let same = |image: &&&Seen| image.refused.iter().any(|known| known == refused);
+        ensure!(
+            images.iter().any(|image| same(&image)),
+            "{refused:?} was not refused so often"
         );
     }
     let limits = |seen: &Seen| seen.buckets[0].1.limit;
@@ -221,6 +244,25 @@ fn drain(world: &World, seen: &Seen, bounds: &Bounds) -> Result<()> {
     ensure!(
         total <= most + burst * (evicted() - before),
         "{total} tokens from buckets that held {most}"
+    );
+    Ok(())
+}
+
+/// Who is refused is told, and once that is forgotten anew.
+fn refuse(world: &World) -> Result<()> {
+    let mark = world.limiter.mark("c0");
+    let of = |world: &World| {
+        let refused = world.limiter.top_refused();
+        refused.into_iter().find(|key| key.mark == mark)
+    };
+    let before = of(world).context("c0 is not among them")?;
+    world.limiter.forget_refused();
+    ensure!(world.limiter.top_refused().is_empty(), "not forgotten");
+    while world.limiter.allow("c0") {}
+    let after = of(world).context("c0 is not among them again")?;
+    ensure!(
+        before.count > before.over && (after.count, after.over) == (1, 0),
+        "before {before:?}, after {after:?}"
     );
     Ok(())
 }
@@ -340,6 +382,16 @@ fn create(region: &Region) -> Result<()> {
         .find(|object| object.name == "second");
     match second.map(|object| object.kind) {
         None | Some(forebay::Kind::Histogram) => {}
+        Some(forebay::Kind::Window) => {
+            let second = region.window("second", None)?;
+            let count = second.hit("c", Duration::from_secs(1))?.count;
+            ensure!((1..=2).contains(&count), "a new counter counts {count}");
+        }
+        Some(forebay::Kind::Permits) => {
+            let second = region.permits("second", None)?;
+            let leases: Vec<_> = (0..5).map_while(|_| second.try_acquire("c").ok()).collect();
+            ensure!(leases.len() == 3, "{} leases", leases.len());
+        }
         Some(forebay::Kind::Limiter) => {
             let second = region.limiter("second", None)?;
             ensure!(second.peek("c").remaining == 1, "the limiter's rate");

@@ -1,12 +1,14 @@
 //! One small region with one of each object, how a victim and its survivors
 //! open it, and what can be seen of it.
 
+use crate::quotas::Quotas;
 use anyhow::{Context, Result};
 use forebay::limiter::Verdict;
 use forebay::{
     Breaker, BreakerOptions, Cache, CacheOptions, Events, Histogram, Limiter, ObjectInfo, Rate,
-    Region, RegionOptions, State,
+    RefusedKey, Region, RegionOptions, State,
 };
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,11 +35,13 @@ pub struct World {
     pub breaker: Breaker,
     /// A histogram.
     pub histogram: Histogram,
+    /// Several rates, windows, permits.
+    pub quotas: Quotas,
 }
 
 /// The region's options: with room for a few more objects.
 pub fn options() -> RegionOptions {
-    Region::options().bytes(96 << 10).manual_clock(true)
+    Region::options().bytes(144 << 10).manual_clock(true)
 }
 
 /// The cache's options.
@@ -75,6 +79,7 @@ impl World {
             limiter: region.limiter("api", forebay::LimiterOptions::new(rate()).max_keys(1))?,
             breaker: region.breaker("origin", breaker_options())?,
             histogram: region.histogram("latency", None)?,
+            quotas: Quotas::create(&region)?,
             region,
         })
     }
@@ -91,6 +96,7 @@ impl World {
             limiter: region.limiter("api", None)?,
             breaker: region.breaker("origin", None)?,
             histogram: region.histogram("latency", None)?,
+            quotas: Quotas::attach(&region)?,
             region,
         })
     }
@@ -139,6 +145,10 @@ pub struct Seen {
     pub buckets: Vec<(String, Verdict)>,
     /// Live buckets evicted.
     pub evicted_live: u64,
+    /// The keys that were refused most.
+    pub refused: Vec<RefusedKey>,
+    /// What the other limiters, the window counter and the permits tell.
+    pub quotas: HashMap<String, u64>,
     /// The breaker's state.
     pub state: State,
     /// Its counts: successes, failures, opened, half-opened, closed.
@@ -162,6 +172,7 @@ impl Seen {
             limiter,
             breaker,
             histogram,
+            quotas,
         } = world;
         let events = region.events(0);
         let values = keys().map(|key| (key.clone(), cache.get(&key))).collect();
@@ -176,6 +187,8 @@ impl Seen {
             evictions: (pages.evictions, pages.expirations),
             buckets,
             evicted_live: limiter.stats().evicted_live,
+            refused: limiter.top_refused(),
+            quotas: quotas.figures(),
             state: breaker.state(),
             calls: [
                 calls.successes,
@@ -201,5 +214,10 @@ impl Seen {
     pub fn tokens(&self, key: &str) -> u64 {
         let found = self.buckets.iter().find(|(known, _)| known == key);
         found.map_or(0, |(_, bucket)| bucket.remaining)
+    }
+
+    /// A figure of a key that is looked at: see [`Quotas::figures`].
+    pub fn figure(&self, what: &str, key: &str) -> u64 {
+        self.quotas[&format!("{what} {key}")]
     }
 }

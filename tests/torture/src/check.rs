@@ -3,6 +3,8 @@
 pub mod cache;
 pub mod conserved;
 pub mod limiter;
+pub mod permits;
+pub mod window;
 
 /// Something that must not be, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crate::log::{order, state, Log, Record, CURSOR, ORDER, STATE};
 use crate::nursery::Count;
 use crate::random::Random;
 use crate::sys;
-use crate::world::{Outside, SHARDS};
+use crate::world::{Outside, LOCKS};
 use anyhow::{bail, ensure, Context, Result};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ pub struct Member {
     child: Child,
     stopped_until: Option<Instant>,
     /// The words of the locks when it was stopped.
-    held: [u64; SHARDS + 2],
+    held: [u64; LOCKS],
     /// Its progress when last seen, and since when.
     seen: (u64, u64, u64),
     since: Instant,

@@ -73,11 +73,22 @@ pub enum Operation {
     Break = 6,
     /// Records the duration of this key: see `world.rs`.
     Record = 7,
+    /// Takes a token of a sliding window; [`YES`] or [`NO`].
+    Slide = 8,
+    /// Takes a token of two rates; [`YES`] or [`NO`].
+    Both = 9,
+    /// Asks for a permit; the argument is what the lease is called, the result
+    /// [`YES`] or [`NO`].
+    Acquire = 10,
+    /// Renews the lease called so; [`YES`] or [`NO`].
+    Renew = 11,
+    /// Releases the lease called so; [`YES`] or [`NO`].
+    Release = 12,
 }
 
 impl Operation {
     /// All, in the order of their numbers from 1.
-    pub const ALL: [Operation; 7] = [
+    pub const ALL: [Operation; 12] = [
         Operation::Get,
         Operation::Set,
         Operation::Delete,
@@ -85,6 +96,11 @@ impl Operation {
         Operation::Take,
         Operation::Break,
         Operation::Record,
+        Operation::Slide,
+        Operation::Both,
+        Operation::Acquire,
+        Operation::Renew,
+        Operation::Release,
     ];
 
     /// Its name in reports.
@@ -97,6 +113,11 @@ impl Operation {
             Operation::Take => "limiter take",
             Operation::Break => "breaker enter and leave",
             Operation::Record => "histogram record",
+            Operation::Slide => "sliding window take",
+            Operation::Both => "take of two rates",
+            Operation::Acquire => "permit acquire",
+            Operation::Renew => "permit renew",
+            Operation::Release => "permit release",
         }
     }
 
@@ -243,6 +264,11 @@ impl Log {
 
     /// Whether another record fits.
     pub fn has_room(&self) -> bool {
-        self.len() < CAPACITY
+        self.has_room_for(1)
+    }
+
+    /// Whether so many more records fit.
+    pub fn has_room_for(&self, records: usize) -> bool {
+        self.len() + records <= CAPACITY
     }
 }

@@ -6,7 +6,7 @@ use crate::log::{order, state, Log, CAPACITY, COUNTS};
 use crate::player::Player;
 use crate::random::Random;
 use crate::sys::{self, Fate, Forked};
-use crate::world::{Objects, Outside, SHARDS};
+use crate::world::{Objects, Outside, LOCKS};
 use anyhow::{bail, Context, Result};
 use std::path::Path;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -130,7 +130,7 @@ fn end(
     random: &mut Random,
 ) -> Result<()> {
     sys::sleep_ns(random.by_octave(30_000, 4_000_000));
-    let (mut held, mut stopped) = ([0; SHARDS + 2], false);
+    let (mut held, mut stopped) = ([0; LOCKS], false);
     match random.below(100) {
         // At any instruction, without a warning.
         0..50 => {}
@@ -198,14 +198,14 @@ fn end(
     Ok(())
 }
 
-fn unchanged(before: [u64; SHARDS + 2], after: [u64; SHARDS + 2]) -> bool {
+fn unchanged(before: [u64; LOCKS], after: [u64; LOCKS]) -> bool {
     before
         .iter()
         .zip(after)
         .any(|(one, other)| *one != 0 && *one == other)
 }
 
-fn note_stop(log: &Log, outside: &Outside, before: [u64; SHARDS + 2]) {
+fn note_stop(log: &Log, outside: &Outside, before: [u64; LOCKS]) {
     Count::Stopped.add(log);
     if unchanged(before, outside.locks()) {
         Count::StoppedInLock.add(log);

@@ -19,6 +19,7 @@ pub struct Player<'a> {
     /// The upper half of the ids of its values: no other worker has it.
     who: u32,
     written: u32,
+    leases: u32,
     value: Vec<u8>,
 }
 
@@ -38,6 +39,7 @@ impl<'a> Player<'a> {
             random: Random::new(seed, u64::from(who)),
             who,
             written: 0,
+            leases: 0,
             value: Vec::with_capacity(LARGEST),
         }
     }
@@ -48,7 +50,10 @@ impl<'a> Player<'a> {
             0..370 => self.get(),
             370..590 => self.set(),
             590..650 => self.delete(),
-            650..830 => self.take(),
+            650..770 => self.take(),
+            770..790 => self.slide(),
+            790..810 => self.both(),
+            810..830 => self.hold(),
             830..900 => self.call(),
             _ => self.record(),
         }
@@ -135,6 +140,50 @@ impl<'a> Player<'a> {
         let call = self.log.invoke(Operation::Take, key, 0, cost);
         let admitted = self.objects.limiter.allow_with(&name, Charge::cost(cost));
         self.log.answer(call, if admitted { YES } else { NO });
+    }
+
+    fn slide(&mut self) {
+        let key = self.random.below(u64::from(SLIDING_KEYS)) as u32;
+        let name = name_of('w', key);
+        let call = self.log.invoke(Operation::Slide, key, 0, 1);
+        let admitted = self.objects.sliding.allow(&name);
+        self.log.answer(call, if admitted { YES } else { NO });
+    }
+
+    fn both(&mut self) {
+        let key = self.random.below(u64::from(RATES_KEYS)) as u32;
+        let name = name_of('r', key);
+        let call = self.log.invoke(Operation::Both, key, 0, 1);
+        let admitted = self.objects.rates.allow(&name);
+        self.log.answer(call, if admitted { YES } else { NO });
+    }
+
+    /// Acquires a permit, does something else meanwhile, perhaps renews it, and
+    /// releases it: before anybody rests, so it must all fit in the log.
+    fn hold(&mut self) {
+        if !self.log.has_room_for(HELD as usize + 3) {
+            return;
+        }
+        let key = self.random.below(u64::from(PERMITS_KEYS)) as u32;
+        let name = name_of('p', key);
+        self.leases += 1;
+        let lease = u64::from(self.who) << 32 | u64::from(self.leases);
+        let call = self.log.invoke(Operation::Acquire, key, 0, lease);
+        let Ok(mut held) = self.objects.permits.try_acquire(&name) else {
+            return self.log.answer(call, NO);
+        };
+        self.log.answer(call, YES);
+        for _ in 0..self.random.below(HELD) {
+            self.get();
+        }
+        if self.random.one_in(2) {
+            let call = self.log.invoke(Operation::Renew, key, 0, lease);
+            let renewed = held.renew();
+            self.log.answer(call, if renewed { YES } else { NO });
+        }
+        let call = self.log.invoke(Operation::Release, key, 0, lease);
+        let released = held.release();
+        self.log.answer(call, if released { YES } else { NO });
     }
 
     fn call(&mut self) {

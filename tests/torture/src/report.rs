@@ -2,7 +2,7 @@
 
 use crate::log::Operation;
 use crate::run::Seen;
-use crate::world::{BURST, HOT_BUCKETS};
+use crate::world::{BURST, HOT_BUCKETS, PERMITS, RATES, SLIDES, SLIDING};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -33,6 +33,13 @@ pub struct Report {
     /// Takes summed against the bound; those of empty buckets; those left out.
     summed: [u64; 3],
     fullest: u64,
+    /// The most that a sliding window admitted in any interval of its length.
+    slid: u64,
+    /// Takes of two rates that were summed; what an interval gave beyond each.
+    both: (u64, [u64; RATES.len()]),
+    /// Leases granted, the most at once, those that dead holders left, and those
+    /// of them that others took.
+    leases: [u64; 4],
     /// Tokens that each hot bucket gave in the whole run, and the most it may.
     pub hot_buckets: [(u64, u64); HOT_BUCKETS as usize],
     batches: u64,
@@ -63,6 +70,9 @@ impl Report {
             evicted_live: 0,
             summed: [0; 3],
             fullest: 0,
+            slid: 0,
+            both: Default::default(),
+            leases: Default::default(),
             hot_buckets: Default::default(),
             batches: 0,
             seat_counts: 0,
@@ -94,6 +104,17 @@ impl Report {
             *sum += count;
         }
         self.fullest = self.fullest.max(seen.bound.fullest);
+        self.slid = self.slid.max(seen.slid);
+        for (most, checked) in self.both.1.iter_mut().zip(seen.rates) {
+            *most = checked.fullest.max(*most);
+        }
+        // The same takes are summed against both.
+        self.both.0 += seen.rates[0].summed;
+        let [granted, most, left, reaped] = &mut self.leases;
+        *granted += seen.leases.leases;
+        *most = seen.leases.most.max(*most);
+        *left += seen.leases.left;
+        *reaped += seen.reaped;
         self.batches += 1;
     }
 
@@ -179,6 +200,30 @@ impl Report {
             "the most that an interval gave beyond rate × interval",
             format!("{} tokens; burst {BURST}", self.fullest),
         );
+        row(
+            &format!("the most that a sliding window gave in any {SLIDES:?}"),
+            format!("{} of {SLIDING} tokens", self.slid),
+        );
+        let (summed, fullest) = self.both;
+        row(
+            "takes of two rates summed against the bound of each",
+            summed.to_string(),
+        );
+        for ((rate, burst), most) in RATES.into_iter().zip(fullest) {
+            row(
+                &format!("the most beyond {rate} a second × interval"),
+                format!("{most} tokens; burst {burst}"),
+            );
+        }
+        let [granted, most, left, reaped] = self.leases;
+        row(
+            "leases granted",
+            format!("{granted}, at most {most} of {PERMITS} of a key at once"),
+        );
+        row(
+            "leases that holders may have had when they died",
+            format!("{left}, {reaped} taken from them before the next rest"),
+        );
         for (key, (spent, most)) in self.hot_buckets.iter().enumerate() {
             row(
                 &format!("bucket b{key} in the whole run"),
@@ -241,6 +286,7 @@ impl Report {
             thousands(inside),
             thousands(in_lock)
         );
+        let leases = thousands(self.leases[0]);
         let rows = [
             ("processes killed (SIGKILL)", killed),
             ("processes stopped for a while (SIGSTOP)", thousands(stops)),
@@ -254,6 +300,7 @@ impl Report {
                 "limiter takes summed against burst + rate × time, for every interval",
                 thousands(self.summed[0]),
             ),
+            ("permits granted, never more at once than their limit", leases),
             ("violations", u64::from(self.violated).to_string()),
         ];
         let mut table = format!(

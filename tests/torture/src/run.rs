@@ -357,6 +357,8 @@ impl Torture {
             .map_err(|problem| anyhow::anyhow!("the cache's structure is damaged: {problem}"))?;
         self.breaker_closes()?;
         self.buckets_fill(history)?;
+        self.others_fill()?;
+        self.permits_return()?;
         if self.random.one_in(4) {
             self.objects.cache.clear();
             for key in 0..KEYS {
@@ -472,7 +474,9 @@ impl Torture {
     /// run no hot one gave more than it earned. The rest being so long, an interval
     /// across it is within the bound if those before and after it are.
     fn buckets_fill(&mut self, history: &[Record]) -> Result<()> {
-        let full_in = Duration::from_nanos(BURST * 1_000_000_000 / RATE + 1_000_000);
+        let full_in = REST.max(Duration::from_nanos(
+            BURST * 1_000_000_000 / RATE + 1_000_000,
+        ));
         std::thread::sleep(full_in);
         for record in history.iter().filter(|record| admitted(record)) {
             if let Some(spent) = self.spent.get_mut(record.key as usize) {
@@ -497,6 +501,49 @@ impl Torture {
                 "bucket {name} gave {spent} tokens in {elapsed} ns"
             );
             self.report.hot_buckets[key as usize] = (spent, most);
+        }
+        Ok(())
+    }
+
+    /// So do windows, and both of two rates.
+    fn others_fill(&self) -> Result<()> {
+        let [(_, first), (_, second)] = RATES;
+        for (kind, keys, limiter, full) in [
+            ('w', SLIDING_KEYS, &self.objects.sliding, SLIDING),
+            ('r', RATES_KEYS, &self.objects.rates, first.min(second)),
+        ] {
+            for key in 0..keys {
+                let name = name_of(kind, key);
+                let left = limiter.peek(&name).remaining;
+                ensure!(left == full, "{name} holds {left} of {full} after a rest");
+            }
+        }
+        Ok(())
+    }
+
+    /// All leases that are out are of the dead: each key has all of its permits
+    /// for us, and not one more.
+    fn permits_return(&self) -> Result<()> {
+        let permits = &self.objects.permits;
+        for key in 0..PERMITS_KEYS {
+            let name = name_of('p', key);
+            let mut leases = Vec::new();
+            while let Ok(lease) = permits.try_acquire(&name) {
+                leases.push(lease);
+                ensure!(
+                    leases.len() as u64 <= PERMITS,
+                    "{name} has too many permits"
+                );
+            }
+            let (count, in_use) = (leases.len() as u64, permits.in_use(&name));
+            ensure!(
+                (count, in_use) == (PERMITS, PERMITS),
+                "{name} has {count} permits of {PERMITS} at rest, {in_use} in use"
+            );
+            for lease in leases {
+                ensure!(lease.release(), "a lease of {name} was lost at rest");
+            }
+            ensure!(permits.in_use(&name) == 0, "a lease of {name} is left");
         }
         Ok(())
     }
@@ -571,6 +618,14 @@ pub struct Seen {
     pub bound: check::limiter::Checked,
     /// Of those summed, how many were of buckets that refused others meanwhile.
     pub of_empty_buckets: u64,
+    /// The most that a sliding window admitted in any interval of its length.
+    pub slid: u64,
+    /// Takes of two rates that were summed, against each of them.
+    pub rates: [check::limiter::Checked; RATES.len()],
+    /// Leases: see `check/permits.rs`.
+    pub leases: check::permits::Checked,
+    /// Leases taken from the dead.
+    pub reaped: u64,
 }
 
 impl Batch {
@@ -580,6 +635,7 @@ impl Batch {
             resets: self.after.resets - self.before.resets,
             evictions: self.after.evictions - self.before.evictions,
             evicted_live: self.after.evicted_live - self.before.evicted_live,
+            reaped: self.after.leases[2] - self.before.leases[2],
             ..Seen::default()
         };
         for record in &self.history {
@@ -591,6 +647,8 @@ impl Batch {
         }
         seen.hits = self.check_cache()?;
         self.check_limiter(&mut seen)?;
+        self.check_others(&mut seen)?;
+        self.check_permits(&mut seen)?;
         self.check_counts(&seen)?;
         Ok(seen)
     }
@@ -647,6 +705,50 @@ impl Batch {
         Ok(())
     }
 
+    /// The admitted takes of an operation, by key.
+    fn admitted(&self, operation: Operation) -> HashMap<u32, Vec<check::limiter::Admitted>> {
+        let mut takes: HashMap<u32, Vec<_>> = HashMap::new();
+        for record in &self.history {
+            if let (true, Some((YES, answered))) = (record.operation == operation, record.answer) {
+                let take = (record.invoked, answered, record.argument);
+                takes.entry(record.key).or_default().push(take);
+            }
+        }
+        takes
+    }
+
+    fn check_others(&self, seen: &mut Seen) -> Result<(), Violation> {
+        for (key, takes) in self.admitted(Operation::Slide) {
+            let length = SLIDES.as_nanos() as u64;
+            let most = check::window::check(key, length, SLIDING, &takes)?;
+            seen.slid = seen.slid.max(most);
+        }
+        for (key, mut takes) in self.admitted(Operation::Both) {
+            for ((rate, burst), sums) in RATES.into_iter().zip(&mut seen.rates) {
+                let checked = check::limiter::check(key, rate, burst, &mut takes)?;
+                sums.summed += checked.summed;
+                sums.fullest = sums.fullest.max(checked.fullest);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_permits(&self, seen: &mut Seen) -> Result<(), Violation> {
+        for key in 0..PERMITS_KEYS {
+            let of_key = |call: &&Record| {
+                let operations = [Operation::Acquire, Operation::Renew, Operation::Release];
+                call.key == key && operations.contains(&call.operation)
+            };
+            let calls: Vec<Record> = self.history.iter().filter(of_key).copied().collect();
+            let checked = check::permits::check(key, PERMITS, &calls)?;
+            seen.leases.leases += checked.leases;
+            seen.leases.left += checked.left;
+            seen.leases.most = seen.leases.most.max(checked.most);
+        }
+        // At the rest before there were none: only of those who died since.
+        check::conserved::check("leases reaped", seen.reaped, 0, seen.leases.left)
+    }
+
     fn check_counts(&self, seen: &Seen) -> Result<(), Violation> {
         let (before, after) = (&self.before, &self.after);
         let of = |operation: Operation, result: Option<u64>| {
@@ -686,6 +788,22 @@ impl Batch {
         {
             let grew = after.breaker[i] - before.breaker[i];
             check(what, grew, of(Operation::Break, Some(result)))?;
+        }
+        for (i, operation) in [Operation::Slide, Operation::Both].into_iter().enumerate() {
+            for (j, result) in [YES, NO].into_iter().enumerate() {
+                let what = format!("{}: {}", operation.name(), ["admitted", "refused"][j]);
+                let grew = after.others[i][j] - before.others[i][j];
+                check(&what, grew, of(operation, Some(result)))?;
+            }
+        }
+        let (asked, unanswered) = of(Operation::Acquire, None);
+        let (granted, _) = of(Operation::Acquire, Some(YES));
+        for (i, (what, answered)) in [("granted", granted), ("refused", asked - granted)]
+            .into_iter()
+            .enumerate()
+        {
+            let grew = after.leases[i] - before.leases[i];
+            check(&format!("leases {what}"), grew, (answered, unanswered))?;
         }
         let mut records = vec![(0, 0); DURATIONS as usize];
         let mut sums = (0, 0);

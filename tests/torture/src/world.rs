@@ -7,7 +7,8 @@ use forebay::internals::lock::Owner;
 use forebay::internals::Words;
 use forebay::region::HEADER_BYTES;
 use forebay::{
-    Breaker, BreakerOptions, Cache, CacheOptions, Histogram, Limiter, LimiterOptions, Rate, Region,
+    Algorithm, Breaker, BreakerOptions, Cache, CacheOptions, Histogram, Limiter, LimiterOptions,
+    Permits, PermitsOptions, Rate, Region,
 };
 use std::fs::{File, OpenOptions};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -30,9 +31,30 @@ pub const HOT_BUCKETS: u32 = 4;
 /// All of the limiter's keys.
 pub const BUCKETS: u32 = 20_000;
 /// Tokens that a bucket earns in a second.
-pub const RATE: u64 = 20_000;
+pub const RATE: u64 = 12_000;
 /// Tokens of a full bucket.
 pub const BURST: u64 = 100;
+/// Keys of the sliding window.
+pub const SLIDING_KEYS: u32 = 2;
+/// Tokens of a sliding window.
+pub const SLIDING: u64 = 40;
+/// How long it is.
+pub const SLIDES: Duration = Duration::from_millis(20);
+/// Keys of the limiter of two rates.
+pub const RATES_KEYS: u32 = 2;
+/// Its rates: tokens a second, and at once.
+pub const RATES: [(u64, u64); 2] = [(8_000, 16), (2_000, 60)];
+/// Keys of the permits.
+pub const PERMITS_KEYS: u32 = 2;
+/// Leases of a key at once.
+pub const PERMITS: u64 = 2;
+/// Fewer calls are made while one is held.
+pub const HELD: u64 = 16;
+/// How long a lease is: no worker is stopped for as long.
+pub const LEASE: Duration = Duration::from_secs(60);
+/// All limiters have filled again after so long a rest: the sliding window takes
+/// a slice longer than its length, and has one at least.
+pub const REST: Duration = Duration::from_millis(2 * 20 + 2);
 /// Durations that are recorded: `n` stands for 2^n µs, each a bucket of its own.
 pub const DURATIONS: u32 = 16;
 /// How long the breaker stays open.
@@ -57,6 +79,11 @@ pub fn bucket_name(key: u32) -> String {
     format!("b{key}")
 }
 
+/// The name of a key of the sliding window, the two rates, the permits.
+pub fn name_of(kind: char, key: u32) -> String {
+    format!("{kind}{key}")
+}
+
 /// The objects of the region.
 pub struct Objects {
     /// Their region.
@@ -69,6 +96,12 @@ pub struct Objects {
     pub breaker: Breaker,
     /// The histogram.
     pub histogram: Histogram,
+    /// A sliding window.
+    pub sliding: Limiter,
+    /// A limiter of two rates.
+    pub rates: Limiter,
+    /// Permits.
+    pub permits: Permits,
 }
 
 impl Objects {
@@ -101,6 +134,21 @@ impl Objects {
                     .probe_lease(PROBE_LEASE),
             )?,
             histogram: region.histogram("latency", None)?,
+            sliding: region.limiter(
+                "sliding",
+                LimiterOptions::new(Rate::new(SLIDING, SLIDES))
+                    .algorithm(Algorithm::Sliding)
+                    .max_keys(64),
+            )?,
+            rates: region.limiter(
+                "rates",
+                LimiterOptions::new(RATES.map(|(rate, burst)| Rate::per_second(rate).burst(burst)))
+                    .max_keys(64),
+            )?,
+            permits: region.permits(
+                "permits",
+                PermitsOptions::new(PERMITS).lease(LEASE).max_leases(64),
+            )?,
             region,
         })
     }
@@ -113,6 +161,9 @@ impl Objects {
             limiter: region.limiter("limits", None)?,
             breaker: region.breaker("origin", None)?,
             histogram: region.histogram("latency", None)?,
+            sliding: region.limiter("sliding", None)?,
+            rates: region.limiter("rates", None)?,
+            permits: region.permits("permits", None)?,
             region,
         })
     }
@@ -123,7 +174,14 @@ const CREATION_LOCK: usize = 11;
 const EVENT_LOCK: usize = 12;
 const SEATS: usize = 64;
 const DIRECTORY: usize = 320;
+const ENTRY: usize = 16;
 const GEOMETRY: usize = 9;
+const KIND_PERMITS: u64 = 6;
+/// Words of permits before their first shard, which begins with its lock.
+const PERMITS_SHARD: usize = 80;
+/// Locks that are looked at: the shards', the event ring's, the directory's, the
+/// permits'.
+pub const LOCKS: usize = SHARDS + 3;
 /// The byte that seat 0 locks.
 const SEAT_BYTE: i64 = 1 << 40;
 
@@ -133,6 +191,7 @@ pub struct Outside {
     file: File,
     shards: Vec<usize>,
     geometry: ShardGeometry,
+    permits: usize,
 }
 
 impl Outside {
@@ -156,18 +215,26 @@ impl Outside {
             shards == SHARDS && offset == HEADER_BYTES as usize / 8,
             "the first object is not the cache"
         );
+        let entry = (0..)
+            .map(|n| DIRECTORY + n * ENTRY)
+            .take_while(|at| word(*at) != 0)
+            .find(|at| word(*at) & 0xff == KIND_PERMITS)
+            .context("there are no permits")?;
+        ensure!(word(entry + GEOMETRY) == 1, "the permits have one shard");
+        let permits = word(entry + GEOMETRY - 2) as usize + PERMITS_SHARD;
         let first = offset + length - shards * geometry.words();
         Ok(Outside {
             shards: (0..shards).map(|n| first + n * geometry.words()).collect(),
             mapped,
             file,
             geometry,
+            permits,
         })
     }
 
-    /// The words of all locks: the shards', the event ring's, the directory's.
-    pub fn locks(&self) -> [u64; SHARDS + 2] {
-        let mut found = [0; SHARDS + 2];
+    /// The words of all locks.
+    pub fn locks(&self) -> [u64; LOCKS] {
+        let mut found = [0; LOCKS];
         for (lock, at) in found.iter_mut().zip(self.lock_words()) {
             *lock = self.mapped.words()[at].load(Acquire);
         }
@@ -176,7 +243,7 @@ impl Outside {
 
     fn lock_words(&self) -> impl Iterator<Item = usize> + '_ {
         let shards = self.shards.iter().map(|at| at + LOCK);
-        shards.chain([EVENT_LOCK, CREATION_LOCK])
+        shards.chain([EVENT_LOCK, CREATION_LOCK, self.permits])
     }
 
     /// Whether whom a lock's word names is gone.
@@ -251,6 +318,10 @@ pub struct Figures {
     pub refused: u64,
     /// Live buckets evicted: each may add a burst.
     pub evicted_live: u64,
+    /// Takes of the sliding window admitted, refused; of the two rates.
+    pub others: [[u64; 2]; 2],
+    /// Leases granted, refused for any reason, and taken from the dead.
+    pub leases: [u64; 3],
     /// Calls that the breaker counted, rejected or found late.
     pub breaker: [u64; 4],
     /// Records in the bucket of each duration.
@@ -271,6 +342,14 @@ impl Figures {
         let cache = objects.cache.stats();
         let limiter = objects.limiter.stats();
         let breaker = objects.breaker.stats();
+        let permits = objects.permits.stats();
+        ensure!(permits.full == 0, "there was no room for a lease");
+        ensure!(permits.expired == 0, "a lease was over by its time");
+        let others = [&objects.sliding, &objects.rates].map(Limiter::stats);
+        ensure!(
+            others.iter().all(|stats| stats.evicted_live == 0),
+            "evicted, though there are slots for all"
+        );
         let snapshot = objects.histogram.snapshot();
         let mut records = vec![0; DURATIONS as usize];
         let mut found = 0;
@@ -291,6 +370,12 @@ impl Figures {
             admitted: limiter.admitted,
             refused: limiter.refused,
             evicted_live: limiter.evicted_live,
+            others: others.map(|stats| [stats.admitted, stats.refused]),
+            leases: [
+                permits.granted,
+                permits.refused + permits.busy,
+                permits.reaped,
+            ],
             breaker: [
                 breaker.successes,
                 breaker.failures,
