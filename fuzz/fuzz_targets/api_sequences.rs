@@ -535,7 +535,10 @@ unsafe fn reserve(
             },
         };
         let left = Out::<u64>::new(script);
-        let status = check(fb_limiter_until_due(limiter, due.due_ns, left.pointer()), bad);
+        let status = check(
+            fb_limiter_until_due(limiter, due.due_ns, left.pointer()),
+            bad,
+        );
         left.check(status, &[OK]);
         let status = fb_limiter_cancel_with(limiter, k, n, cost, tier.pointer(), &due);
         assert!(check(status, bad) <= OK || status == LATE);
