@@ -566,8 +566,8 @@ fn strict_the_short_way_and_the_long_one_share_a_bucket() {
         slots: 2,
         rule: rule(2),
         jump: TOKEN,
-        jumps: 0,
-        calls: &[&[HIT | 1], &[HIT | 1], &[2]],
+        jumps: 2,
+        calls: &[&[HIT | 1, HIT | 1], &[HIT | 1, 2]],
         before: &[(1, TOKEN), (3, TOKEN), (3, TOKEN)],
         start: TOKEN,
     }
